@@ -1,0 +1,118 @@
+"""The inference interface: from one person's signals to traits that can be tested."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from persona_sdk.models import Frozen, Trait, utc_now
+from persona_sdk.signals import Signal
+
+__all__ = [
+    "HeldOutChoice",
+    "HeldOutMethod",
+    "History",
+    "Inference",
+    "InferenceRequest",
+    "Inferrer",
+    "Population",
+]
+
+HeldOutMethod = Literal["leave-one-out", "one-step-ahead", "cross-validation", "stated"]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One person's signals, in the order they were received."""
+
+    user_id: str
+    signals: Sequence[Signal]
+
+
+class Population(Frozen):
+    """What an inferrer learnt over a tenant's users: the starting point of every one of its personas.
+
+    `data` is the inferrer's own, JSON-ready, and holds nothing that only one person said. `fingerprint` changes
+    whenever `data` does.
+    """
+
+    tenant: str
+    inferrer: str
+    fingerprint: str
+    users: int
+    choices: int
+    data: Mapping[str, Any]
+    at: datetime = Field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """What an inferrer is given.
+
+    `read_before` is how many of `signals` the current version had read; the rest are new to it. `other_state` is the
+    `state` of some other person of the tenant, the control of every lift. `rejected` are the keys of traits that this
+    person took back: they must not come back. `pinned` are keys to keep.
+    """
+
+    tenant: str
+    user_id: str
+    signals: Sequence[Signal]
+    population: Population | None = None
+    read_before: int = 0
+    other_state: Mapping[str, Any] | None = None
+    rejected: frozenset[str] = frozenset()
+    pinned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutChoice:
+    """Log probabilities, in nats, given to what was chosen by models that had not seen this choice."""
+
+    signal_id: str
+    with_persona: float
+    without: float
+    previous: float | None = None
+    other: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What an inferrer proposes; verification decides whether it is believed.
+
+    `state` is what the inferrer's scorer needs to score new answers for this person, JSON-ready, None if it has none.
+    """
+
+    traits: tuple[Trait, ...]
+    held_out: tuple[HeldOutChoice, ...] = ()
+    method: HeldOutMethod = "leave-one-out"
+    state: Mapping[str, Any] | None = None
+    note: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Inferrer(ABC):
+    """Proposes traits for one person from their signals. Subclass it and register it to add a method.
+
+    Implementations are called from several threads at once and keep no per-person state of their own. They treat
+    people's text as data. They never raise for odd text; they raise `PersonaError` for what they cannot do at all.
+    """
+
+    #: The name it is registered, configured and recorded under.
+    name: ClassVar[str]
+
+    @abstractmethod
+    def infer(self, request: InferenceRequest) -> Inference:
+        """Propose traits and give held-out probabilities for this person's choices.
+
+        `held_out` probabilities must come from models that had not seen the choice they predict. No choices, or too
+        few: return no traits and say so in `note`.
+        """
+
+    def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
+        """Learn what the tenant's users have in common; None if this method has no population. Runs offline."""
+        return None

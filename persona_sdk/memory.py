@@ -1,0 +1,151 @@
+"""The memory interface: signals are appended, persona versions are kept, people are forgotten."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from persona_sdk.inference import Population
+from persona_sdk.models import Persona
+from persona_sdk.signals import Signal
+
+__all__ = ["Forgotten", "Memory", "Pending", "Ruling", "StoredSignal", "Verdict"]
+
+#: What a person decided about a trait: "rejected" is a tombstone that later inference respects.
+Ruling: TypeAlias = Literal["rejected", "pinned"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSignal:
+    """A signal with its place in the log. `seq` grows with every append and never repeats, whatever clocks say."""
+
+    seq: int
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A person's ruling on one trait, with the statement it was about."""
+
+    key: str
+    ruling: Ruling
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Someone whose newest signal has not been learnt from yet."""
+
+    tenant: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was erased."""
+
+    signals: int
+    versions: int
+
+
+class Memory(ABC):
+    """Keeps signals and personas. Subclass it and register it to add a store.
+
+    Every method is safe to call from several threads, and several processes may share one store. Every method that
+    takes a tenant sees that tenant only. What a writing method has acknowledged by returning survives a crash.
+    Failures raise `StorageError` (or a subclass) and leave everything as it was.
+    """
+
+    #: The name it is registered and configured under.
+    name: ClassVar[str]
+
+    @abstractmethod
+    def append(self, signals: Sequence[Signal]) -> list[bool]:
+        """Append signals, all or none, durably. Return for each whether it was new (False: its id is known).
+
+        Ids are unique per tenant and user; appending a known id again changes nothing.
+        """
+
+    @abstractmethod
+    def signals(self, tenant: str, user_id: str) -> list[StoredSignal]:
+        """Return one person's signals in the order they were appended."""
+
+    @abstractmethod
+    def users(self, tenant: str) -> Iterator[str]:
+        """Iterate over the ids of everyone in the tenant who has signals, in a stable order."""
+
+    @abstractmethod
+    def tenants(self) -> list[str]:
+        """Return the tenants that have users, sorted."""
+
+    @abstractmethod
+    def pending(self, tenant: str, limit: int = 1000) -> list[Pending]:
+        """Return people whose newest signal has not been learnt from yet, at most `limit`."""
+
+    @abstractmethod
+    def mark_learnt(self, tenant: str, user_id: str, through: int, note: str) -> None:
+        """Record that learning has read this person's signals up to sequence number `through`, and what it said."""
+
+    @abstractmethod
+    def current(self, tenant: str, user_id: str) -> Persona | None:
+        """Return the current persona version; None for someone who has none. One indexed read.
+
+        Its `note` is that of the latest `mark_learnt`, its `pinned` tells whether the version is pinned.
+        """
+
+    @abstractmethod
+    def note(self, tenant: str, user_id: str) -> str | None:
+        """Return what the latest `mark_learnt` said; None for someone unknown."""
+
+    @abstractmethod
+    def state(self, tenant: str, user_id: str, version: int) -> Mapping[str, Any] | None:
+        """Return the inferrer's state stored with a version, None if there is none."""
+
+    @abstractmethod
+    def other_state(self, tenant: str, user_id: str) -> Mapping[str, Any] | None:
+        """Return the state of someone else's current version in the tenant: always the same one until data change."""
+
+    @abstractmethod
+    def remember(self, persona: Persona, state: Mapping[str, Any] | None, *, current: bool = True) -> Persona:
+        """Store a new version; the number it was given is in the persona returned.
+
+        It becomes the current one if `current`, unless a version is pinned.
+        """
+
+    @abstractmethod
+    def versions(self, tenant: str, user_id: str) -> list[Persona]:
+        """Return all versions, oldest first."""
+
+    @abstractmethod
+    def set_current(self, tenant: str, user_id: str, version: int, *, pinned: bool) -> Persona:
+        """Make a version the current one, and pin it or not.
+
+        Raises:
+            NotFoundError: this person has no such version.
+        """
+
+    @abstractmethod
+    def verdicts(self, tenant: str, user_id: str) -> dict[str, Verdict]:
+        """Return this person's rulings on traits, by trait key."""
+
+    @abstractmethod
+    def rule(self, tenant: str, user_id: str, key: str, ruling: Ruling | None, statement: str = "") -> None:
+        """Record a ruling on a trait; None takes the earlier ruling back."""
+
+    @abstractmethod
+    def population(self, tenant: str, inferrer: str) -> Population | None:
+        """Return the tenant's population for an inferrer, None if it was never fitted."""
+
+    @abstractmethod
+    def save_population(self, population: Population) -> None:
+        """Replace the tenant's population for its inferrer."""
+
+    @abstractmethod
+    def forget(self, tenant: str, user_id: str) -> Forgotten:
+        """Erase everything about one person; no byte of their text stays in the store's files."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections. Calling it twice is harmless."""
