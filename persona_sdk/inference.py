@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from persona_sdk.models import Frozen, Trait, utc_now
-from persona_sdk.signals import Signal
+from persona_sdk.signals import Choice, Signal
 
 __all__ = [
     "HeldOutChoice",
@@ -112,6 +112,13 @@ class Inferrer(ABC):
         `held_out` probabilities must come from models that had not seen the choice they predict. No choices, or too
         few: return no traits and say so in `note`.
         """
+
+    def predict(self, request: InferenceRequest, asked: Sequence[Choice]) -> list[float]:
+        """Return the probability that each `chosen` is taken over its `rejected`, given the request's signals only.
+
+        With no signals it is what the population alone predicts. Evaluation needs it; chat does not.
+        """
+        raise NotImplementedError(f"{self.name} does not predict choices")
 
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
         """Learn what the tenant's users have in common; None if this method has no population. Runs offline."""

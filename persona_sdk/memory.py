@@ -11,7 +11,7 @@ from persona_sdk.inference import Population
 from persona_sdk.models import Persona
 from persona_sdk.signals import Signal
 
-__all__ = ["Forgotten", "Memory", "Pending", "Ruling", "StoredSignal", "Verdict"]
+__all__ = ["Forgotten", "Memory", "Pending", "Progress", "Ruling", "StoredSignal", "Verdict"]
 
 #: What a person decided about a trait: "rejected" is a tombstone that later inference respects.
 Ruling: TypeAlias = Literal["rejected", "pinned"]
@@ -40,6 +40,20 @@ class Pending:
 
     tenant: str
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far learning has come with one person: the last signal's number, the last one read, and what it said."""
+
+    last: int
+    learnt: int
+    note: str
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are signals that have not been learnt from."""
+        return self.last > self.learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,11 @@ class Memory(ABC):
 
     @abstractmethod
     def mark_learnt(self, tenant: str, user_id: str, through: int, note: str) -> None:
-        """Record that learning has read this person's signals up to sequence number `through`, and what it said."""
+        """Record that learning has read this person's signals up to sequence number `through`, and what it said.
+
+        Raises:
+            NotFoundError: this person has no signals (any more).
+        """
 
     @abstractmethod
     def current(self, tenant: str, user_id: str) -> Persona | None:
@@ -96,8 +114,8 @@ class Memory(ABC):
         """
 
     @abstractmethod
-    def note(self, tenant: str, user_id: str) -> str | None:
-        """Return what the latest `mark_learnt` said; None for someone unknown."""
+    def progress(self, tenant: str, user_id: str) -> Progress | None:
+        """Return how far learning has come with one person; None for someone without signals."""
 
     @abstractmethod
     def state(self, tenant: str, user_id: str, version: int) -> Mapping[str, Any] | None:
@@ -112,6 +130,10 @@ class Memory(ABC):
         """Store a new version; the number it was given is in the persona returned.
 
         It becomes the current one if `current`, unless a version is pinned.
+
+        Raises:
+            NotFoundError: the log no longer holds the signal `persona.lineage.through` of this person (they were
+                forgotten while being learnt from), so nothing derived from it may come back. Through 0 is not checked.
         """
 
     @abstractmethod

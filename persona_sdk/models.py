@@ -17,8 +17,8 @@ __all__ = [
     "Lineage",
     "Message",
     "Persona",
-    "Tailored",
     "TailorStep",
+    "Tailored",
     "Trait",
     "TraitKind",
     "TraitStatus",
@@ -88,9 +88,10 @@ class Evidence(Frozen):
 class Trait(Frozen):
     """One thing that is true of a person, in a sentence.
 
-    `key` is the trait's identity across versions ("style:length"): tombstones and pins refer to it. `weight` is the
+    `key` is what the trait is about ("style:length"), `id` adds the direction ("style:length/against"): tombstones and
+    pins refer to it, so that someone who took back "wants it short" can still come to want it long. `weight` is the
     change in the log-odds of a choice for a typical difference in what the trait is about, positive when the person
-    goes for it; `interval` is its 95 % credible interval. `scope` holds the words of the topics where the trait was
+    goes for it; `interval` is its 80 % credible interval. `scope` holds the words of the topics where the trait was
     seen to hold, empty for everywhere. A trait a person stated has `quote` in its evidence and `stated` set.
     """
 
@@ -105,7 +106,11 @@ class Trait(Frozen):
     status: TraitStatus = "proposed"
     stated: bool = False
     inferrer: str = ""
-    at: datetime = Field(default_factory=utc_now)
+
+    @property
+    def id(self) -> str:
+        """Identity including direction: what a tombstone or a pin refers to."""
+        return f"{self.key}/{self.polarity}"
 
 
 class Lift(Frozen):

@@ -136,9 +136,7 @@ class Utterance(SignalBase):
     text: Text
 
 
-Signal: TypeAlias = Annotated[
-    Preference | Rating | Edit | Regeneration | Utterance, Field(discriminator="kind")
-]
+Signal: TypeAlias = Annotated[Preference | Rating | Edit | Regeneration | Utterance, Field(discriminator="kind")]
 
 _ADAPTER: TypeAdapter[Signal] = TypeAdapter(Signal)
 

@@ -1,0 +1,1 @@
+"""The `persona` command: learn, look, explain, chat and forget from a terminal."""

@@ -1,0 +1,160 @@
+"""`infer`, `import` and `refit`: from files of signals to personas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from persona_integrations.cli import progress
+from persona_integrations.cli.context import JsonOption, check_user, given
+from persona_integrations.cli.terminal import complain, emit_json, output
+
+if TYPE_CHECKING:
+    from persona_sdk.engine import Personalizer
+    from persona_sdk.inference import Population
+    from persona_sdk.recording import ImportReport
+
+__all__ = ["import_file", "infer", "refit"]
+
+#: How many broken lines are shown one by one.
+_SHOWN = 20
+#: With fewer people than this, what they "have in common" is mostly what single ones of them like, and their own
+#: choices would then be predicted well without their personas: they are learnt each on their own.
+_ENOUGH_PEOPLE = 10
+#: The personalizer hands over people waiting to be learnt in batches of this many; a smaller one is the last.
+_PAGE = 1000
+
+FileArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE.jsonl", help="Signals, or TRL rows: one JSON object a line.", show_default=False)
+]
+UserOption: TypeAlias = Annotated[
+    str | None, typer.Option("--user", metavar="U", help="Whose signals rows without a user_id are.")
+]
+StrictOption: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 if any line could not be used; the others are kept all the same.")
+]
+
+
+def infer(
+    ctx: typer.Context,
+    file: FileArgument,
+    user: UserOption = None,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Import a file and learn everyone's persona.
+
+    With ten people or more, what they have in common is learnt first. Interrupted or given the same file again, it goes
+    on where it was: signals have ids, and only people with new signals are learnt.
+    """
+    with given(ctx).open(create=True) as personalizer:
+        report = _import(personalizer, file, user)
+        users = len(personalizer.users())
+        learnt, population = _learn(personalizer, users)
+    if json:
+        emit_json({**_as_dict(report), "users": users, "learnt": learnt, "population": _population(population)})
+    else:
+        _print_import(report)
+        common = f", and what {population.users:,} people have in common" if population else ""
+        output().print(f"{_people(learnt)} learnt{common}.  Look: persona show USER")
+    _check(report, strict)
+
+
+def import_file(
+    ctx: typer.Context,
+    file: FileArgument,
+    user: UserOption = None,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Import a file of signals without learning from it yet. Importing a file twice changes nothing."""
+    with given(ctx).open(create=True) as personalizer:
+        report = _import(personalizer, file, user)
+    if json:
+        emit_json(_as_dict(report))
+    else:
+        _print_import(report)
+    _check(report, strict)
+
+
+def refit(ctx: typer.Context, json: JsonOption = False) -> None:
+    """Learn anew what everyone has in common, then everyone's persona from it."""
+    with given(ctx).open() as personalizer:
+        users = personalizer.users()
+        population = _refit(personalizer, len(users))
+        with progress.people("personas", len(users)) as track:
+            for user in track(users):
+                personalizer.learn(user)
+    if json:
+        emit_json({"users": len(users), "learnt": len(users), "population": _population(population)})
+    elif population is None:
+        output().print(f"This inferrer learns nothing across people. {_people(len(users))} learnt anew.")
+    else:
+        common = f"{population.users:,} people and {population.choices:,} choices"
+        output().print(f"What {common} have in common was learnt anew, and so were {_people(len(users))}.")
+
+
+def _import(personalizer: Personalizer, file: Path, user: str | None) -> ImportReport:
+    size = 0
+    with suppress(OSError):  # opening the file says better what is wrong with it
+        size = file.stat().st_size
+    with progress.steps("import", size) as done:
+        return personalizer.import_jsonl(file, user_id=None if user is None else check_user(user), progress=done)
+
+
+def _learn(personalizer: Personalizer, users: int) -> tuple[int, Population | None]:
+    """Learn from everyone whose signals are new, first what all have in common if there are enough of them."""
+    population: Population | None = None
+    track: progress.People | None = None
+
+    def over(batch: Iterable[str]) -> Iterable[str]:
+        nonlocal population, track
+        waiting = list(batch)
+        if track is None:
+            if users >= _ENOUGH_PEOPLE:
+                population = _refit(personalizer, users)
+            total = len(waiting) if len(waiting) < _PAGE else users
+            track = shown.enter_context(progress.people("personas", total))
+        return track(waiting)
+
+    with ExitStack() as shown:
+        learnt = personalizer.learn_pending(over)
+    return learnt, population
+
+
+def _refit(personalizer: Personalizer, users: int) -> Population | None:
+    with progress.people("what people have in common", users) as track:
+        return personalizer.refit(track)
+
+
+def _as_dict(report: ImportReport) -> dict[str, Any]:
+    problems = [{"line": p.line, "message": p.message} for p in report.problems]
+    return {"read": report.read, "new": report.new, "problems": problems}
+
+
+def _population(population: Population | None) -> dict[str, Any] | None:
+    return None if population is None else {"users": population.users, "choices": population.choices}
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"
+
+
+def _print_import(report: ImportReport) -> None:
+    known = report.read - report.new
+    before = f", {known:,} known before" if known else ""
+    output().print(f"{report.read:,} signals read: {report.new:,} new{before}.")
+
+
+def _check(report: ImportReport, strict: bool) -> None:
+    """Name the broken lines; they are an error if there was nothing else, or if the user is `strict`."""
+    for problem in report.problems[:_SHOWN]:
+        complain(f"line {problem.line}: {problem.message}")
+    if len(report.problems) > _SHOWN:
+        complain(f"and {len(report.problems) - _SHOWN:,} more lines that could not be used (--json lists them all)")
+    if report.problems and (strict or not report.read):
+        raise typer.Exit(1)

@@ -1,0 +1,67 @@
+"""Progress on stderr, with the time left; nothing at all when that is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from persona_integrations.cli.terminal import error_console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["People", "people", "steps", "waiting"]
+
+#: Wraps the people being worked on, as `Personalizer.refit` and `learn_pending` ask for it.
+People: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
+
+
+def _progress(label: str, *columns: str) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = error_console()
+    shown = [TextColumn("{task.description}", markup=False), BarColumn()]
+    counts = [TextColumn(c) for c in columns]
+    return Progress(*shown, *counts, TimeRemainingColumn(), console=console, transient=True, disable=_quiet())
+
+
+def _quiet() -> bool:
+    return not error_console().is_terminal
+
+
+@contextmanager
+def people(label: str, total: int) -> Iterator[People]:
+    """Show progress over people; of `total` at most, since who needs no work is not handed over."""
+    with _progress(label, "{task.completed:,.0f} of {task.total:,.0f} people") as progress:
+        task = progress.add_task(label, total=total)
+
+        def track(ids: Iterable[str]) -> Iterator[str]:
+            done = progress.tasks[task].completed
+            if isinstance(ids, Sequence) and done + len(ids) > total:
+                progress.update(task, total=done + len(ids))
+            for one in ids:
+                yield one
+                progress.advance(task)
+
+        yield track
+
+
+@contextmanager
+def steps(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress up to `total`; what it yields is told how far the work has come, not by how much."""
+    with _progress(label, "{task.percentage:>3.0f}%") as progress:
+        task = progress.add_task(label, total=max(1, total))
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show that something of unknown length is going on."""
+    with error_console().status(label) if not _quiet() else _nothing():
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,375 @@
+"""`Personalizer`: the one object an app holds. Every decision is made in a synchronous method; async ones run it
+in a thread, so that the two cannot drift apart."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+
+from pydantic import ValidationError
+
+from persona_sdk.errors import InputError, NotFoundError, StorageError
+from persona_sdk.explanation import Explanation, PersonaDiff, diff, explain
+from persona_sdk.gating import gate
+from persona_sdk.hooks import PluginHost, PluginStatus
+from persona_sdk.inference import Population
+from persona_sdk.learning import BackgroundLearner, Learner
+from persona_sdk.memory import Forgotten, Memory, Ruling
+from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored, TailorStep
+from persona_sdk.pipeline import Pipeline, within
+from persona_sdk.recording import Answered, Prompt, Recording
+from persona_sdk.settings import Settings
+from persona_sdk.signals import Signal, input_error
+from persona_sdk.tailoring import TailorContext
+
+if TYPE_CHECKING:
+    from persona_sdk.chat import PersonalizedChat
+
+__all__ = ["Personalizer"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Host = TypeVar("Host")
+
+#: How many calls, with their answers, this process remembers for feedback by response id and for `explain`.
+_RECENT = 2048
+
+
+def in_thread(method: Callable[Concatenate[Host, P], T]) -> Callable[Concatenate[Host, P], Coroutine[Any, Any, T]]:
+    """Make the async twin of a method: the same decisions, in a thread."""
+
+    @functools.wraps(method)
+    async def twin(self: Host, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self, *args, **kwargs)
+
+    return twin
+
+
+class Personalizer(Recording):
+    """Learns what each person prefers, verifies it, remembers it, and tailors chat calls to them.
+
+    `Personalizer()` keeps everything in `persona.db` in the working directory. `database_url` is any SQLAlchemy URL;
+    other keywords are `Settings`, which also read `PERSONA_*` environment variables. `plugins` are plugin objects
+    given in code, beside the installed ones. Safe to share between threads; close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        plugins: Sequence[object] = (),
+        settings: Settings | None = None,
+        **given: Any,
+    ) -> None:
+        self._settings = settings or Settings.load(database_url=database_url, **given)
+        self._tenant = self._settings.tenant
+        self._host = PluginHost(self._settings, extra=plugins, strict=self._settings.strict_plugins)
+        registry = self._host.registry
+        self._memory: Memory = registry.memory(self._settings.memory, self._settings)
+        self._scorer = registry.scorer(self._settings.inferrer, self._settings)
+        inferrer = registry.inferrer(self._settings.inferrer, self._settings)
+        self._learner = Learner(self._memory, inferrer, self._host.on_persona)
+        tailors = [registry.tailor(name, self._settings) for name in self._settings.tailors]
+        self._pipeline = Pipeline(tailors, self._host.on_skip)
+        self._background = BackgroundLearner(self._learner.learn)
+        self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
+
+    # What people do
+
+    @property
+    def tenant(self) -> str:
+        """The tenant whose people this object serves."""
+        return self._tenant
+
+    def for_tenant(self, tenant: str) -> Self:
+        """Return a personalizer for another tenant that shares this one's memory, plugins and threads."""
+        other = copy.copy(self)
+        other._tenant = tenant
+        return other
+
+    def observe(self, signals: Iterable[Signal]) -> int:
+        """Append signals, all or none, and return how many were new. When it returns, they are durable.
+
+        Raises:
+            InputError: a signal belongs to another tenant.
+            StorageError: they could not be written; none was.
+        """
+        batch = list(signals)
+        if any(s.tenant != self._tenant for s in batch):
+            raise InputError(f"tenant: a signal is not of the tenant {self._tenant!r}", field="tenant")
+        if not batch:
+            return 0
+        new = [s for s, is_new in zip(batch, self._memory.append(batch), strict=True) if is_new]
+        for signal in new:
+            self._host.on_signal(signal)
+        if self._settings.learning == "background":
+            for user_id in dict.fromkeys(s.user_id for s in new):
+                self._background.submit(self._tenant, user_id)
+        return len(new)
+
+    def _answered(self, user_id: str, response_id: str) -> Answered | None:
+        kept = self._recent.get(response_id)
+        if kept is None or (kept[0].call.user_id, kept[0].call.tenant) != (user_id, self._tenant) or not kept[1]:
+            return None
+        return kept[0].call.messages, kept[1]
+
+    # What is known of them
+
+    def persona(self, user_id: str) -> Persona:
+        """Return what is known of a person, learning first from signals that are new.
+
+        A persona without traits says in its `note` why there is none.
+        """
+        progress = self._memory.progress(self._tenant, user_id)
+        if progress is not None and progress.pending:
+            return self._learner.learn(self._tenant, user_id)
+        return self._known(user_id)
+
+    def _known(self, user_id: str) -> Persona:
+        persona = self._memory.current(self._tenant, user_id)
+        if persona is not None:
+            return persona
+        progress = self._memory.progress(self._tenant, user_id)
+        note = "nothing is known of this person yet" if progress is None else progress.note or "not learnt from yet"
+        return Persona(tenant=self._tenant, user_id=user_id, note=note)
+
+    def learn(self, user_id: str) -> Persona:
+        """Learn from all of a person's signals now, whether new or not, and return their persona."""
+        return self._learner.learn(self._tenant, user_id)
+
+    def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
+        """Learn from everyone whose signals are new; return how many people that were."""
+        learnt = 0
+        while batch := [p.user_id for p in self._memory.pending(self._tenant)]:
+            for user_id in progress(batch):
+                self._learner.learn(self._tenant, user_id)
+                learnt += 1
+        return learnt
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until background learning has caught up; False if `timeout` seconds were not enough."""
+        return self._background.flush(timeout)
+
+    def refit(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> Population | None:
+        """Learn anew what the tenant's people have in common. Slow; never part of a chat call."""
+        return self._learner.refit(self._tenant, progress)
+
+    def users(self) -> list[str]:
+        """Return the ids of everyone with signals."""
+        return list(self._memory.users(self._tenant))
+
+    def signals(self, user_id: str) -> list[Signal]:
+        """Return a person's signals in the order they came."""
+        return [s.signal for s in self._memory.signals(self._tenant, user_id)]
+
+    def versions(self, user_id: str) -> list[Persona]:
+        """Return all versions of a persona, oldest first."""
+        return self._memory.versions(self._tenant, user_id)
+
+    def diff(self, user_id: str, old: int, new: int) -> PersonaDiff:
+        """Compare two versions of a persona."""
+        known = {v.version: v for v in self.versions(user_id)}
+        for version in (old, new):
+            if version not in known:
+                raise NotFoundError(f"there is no version {version} of this persona; there are {sorted(known)}")
+        return diff(known[old], known[new])
+
+    def rollback(self, user_id: str, version: int) -> Persona:
+        """Make an earlier version the current one; later signals can supersede it again."""
+        return self._memory.set_current(self._tenant, user_id, version, pinned=False)
+
+    def pin(self, user_id: str, version: int | None = None) -> Persona:
+        """Keep a version (the current one by default) whatever later signals say, until `unpin`."""
+        return self._memory.set_current(self._tenant, user_id, self._version(user_id, version), pinned=True)
+
+    def unpin(self, user_id: str) -> Persona:
+        """Let later signals change the persona again."""
+        return self._memory.set_current(self._tenant, user_id, self._version(user_id, None), pinned=False)
+
+    def _version(self, user_id: str, version: int | None) -> int:
+        return self._known(user_id).version if version is None else version
+
+    def reject(self, user_id: str, key: str) -> Persona:
+        """Take a trait back: it goes, and later inference does not bring it back. `key` is the trait's key or id."""
+        return self._rule(user_id, key, "rejected")
+
+    def keep(self, user_id: str, key: str) -> Persona:
+        """Keep a trait whatever later signals say."""
+        return self._rule(user_id, key, "pinned")
+
+    def _rule(self, user_id: str, key: str, ruling: Ruling) -> Persona:
+        trait = next((t for t in self.persona(user_id).traits if key in (t.key, t.id)), None)
+        if trait is None:
+            raise NotFoundError(f"this persona has no trait {key!r}")
+        self._memory.rule(self._tenant, user_id, trait.id, ruling, trait.statement)
+        return self._learner.learn(self._tenant, user_id)
+
+    def allow(self, user_id: str, trait_id: str) -> Persona:
+        """Take an earlier `reject` or `keep` back; `trait_id` is the trait's id, as `verdicts` of memory lists it."""
+        self._memory.rule(self._tenant, user_id, trait_id, None)
+        return self._learner.learn(self._tenant, user_id)
+
+    def forget(self, user_id: str) -> Forgotten:
+        """Erase everything about a person; no byte of their text stays in the database files."""
+        for call_id, (tailored, _) in list(self._recent.items()):
+            if tailored.call.user_id == user_id and tailored.call.tenant == self._tenant:
+                self._recent.pop(call_id, None)
+        forgotten = self._memory.forget(self._tenant, user_id)
+        self._host.on_forget(self._tenant, user_id)
+        return forgotten
+
+    # Chat
+
+    def tailor(self, user_id: str, messages: Prompt, **call: Any) -> Tailored:
+        """Tailor a call to a person. The messages given are never touched; nothing slow or failing here stops a chat.
+
+        `call` are further fields of `ChatCall`: `model`, `params`, `n`.
+
+        Raises:
+            InputError: the messages are not OpenAI-shaped, or the user id is unusable.
+            PluginError: a tailor that is `required` failed.
+        """
+        deadline = time.monotonic() + self._settings.time_budget
+        try:
+            conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+            asked = ChatCall(user_id=user_id, tenant=self._tenant, messages=tuple(conversation), **call)
+        except ValidationError as error:
+            raise input_error(error) from None
+        persona, decision = self._recall(asked, deadline)
+        tailored_call, steps = asked, ()
+        if decision.open:
+            tailored_call, steps = self._pipeline.run(asked, self._context(persona, decision), deadline)
+        tailored = Tailored(
+            call_id=uuid.uuid4().hex,
+            call=tailored_call,
+            persona_version=persona.version,
+            gate=decision,
+            steps=steps,
+        )
+        self._keep(tailored, "")
+        self._host.on_tailored(tailored)
+        return tailored
+
+    def _recall(self, call: ChatCall, deadline: float) -> tuple[Persona, GateDecision]:
+        try:
+            persona = within(deadline - time.monotonic(), self._known, call.user_id)
+        except (StorageError, TimeoutError) as error:
+            reason = f"memory could not be read in time ({type(error).__name__})"
+            self._host.on_skip("recall", self._settings.memory, reason)
+            persona = Persona(tenant=self._tenant, user_id=call.user_id, note=reason)
+        return persona, gate(persona, call)
+
+    def _context(self, persona: Persona, decision: GateDecision) -> TailorContext:
+        return TailorContext(
+            persona=persona,
+            traits=decision.traits,
+            score=functools.partial(self._score, persona),
+            max_tokens=self._settings.max_tokens,
+        )
+
+    def _score(self, persona: Persona, call: ChatCall, answers: Sequence[str]) -> list[float]:
+        state = self._memory.state(persona.tenant, persona.user_id, persona.version)
+        if state is None or self._scorer is None:
+            return []
+        return self._scorer.score(state, self._learner.population(persona.tenant), call.question, answers)
+
+    def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
+        """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
+        if len(answers) < 2:
+            return 0
+        deadline = time.monotonic() + self._settings.time_budget
+        persona, _ = self._recall(tailored.call, deadline)
+        return self._pipeline.choose(tailored.call, answers, self._context(persona, tailored.gate))
+
+    def score(self, user_id: str, prompt: str, answers: Sequence[str]) -> list[float]:
+        """Return one utility per answer, in log-odds, for this person; an empty list when nothing is known of them."""
+        call = ChatCall(user_id=user_id, tenant=self._tenant, messages=(Message(role="user", content=prompt),))
+        return self._score(self.persona(user_id), call, answers)
+
+    def answered(self, tailored: Tailored, answer: str) -> None:
+        """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
+        self._keep(tailored, answer)
+        self._host.on_answer(tailored, answer)
+
+    def _keep(self, tailored: Tailored, answer: str) -> None:
+        self._recent[tailored.call_id] = (tailored, answer)
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+
+    def explain(self, about: Tailored | str) -> Explanation:
+        """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
+        tailored = about if isinstance(about, Tailored) else self._recent.get(about, (None, ""))[0]
+        if tailored is not None:
+            user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
+            known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
+            persona = known.get(tailored.persona_version) or Persona(tenant=self._tenant, user_id=user_id)
+        else:
+            persona = self.persona(str(about))
+            user_id, steps = persona.user_id, ()
+            decision = GateDecision(open=bool(persona), reason=persona.note or "what is known of this person")
+        signals = {s.id: s for s in self.signals(user_id)}
+        return explain(persona, decision, steps, signals)
+
+    def wrap(self, model: Any, *, user_id: str | None = None) -> PersonalizedChat:
+        """Wrap any LangChain chat model: the same calls, tailored to the person named in each call.
+
+        The person is `config={"configurable": {"user_id": …}}` or the one bound here. Without either, the call goes
+        through as it is.
+        """
+        from persona_sdk.chat import PersonalizedChat  # noqa: PLC0415 - imports langchain-core
+
+        return PersonalizedChat(self, model, user_id=user_id)
+
+    # The rest
+
+    def plugins(self) -> list[PluginStatus]:
+        """Return what became of every plugin found."""
+        return self._host.statuses()
+
+    def close(self) -> None:
+        """Stop background learning and release the database. What is pending is learnt next time."""
+        self._background.close()
+        self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    aimport_jsonl = in_thread(Recording.import_jsonl)
+    aexport_jsonl = in_thread(Recording.export_jsonl)
+    aprefer = in_thread(Recording.prefer)
+    arate = in_thread(Recording.rate)
+    aedited = in_thread(Recording.edited)
+    aregenerated = in_thread(Recording.regenerated)
+    asaid = in_thread(Recording.said)
+    aobserve = in_thread(observe)
+    apersona = in_thread(persona)
+    alearn = in_thread(learn)
+    alearn_pending = in_thread(learn_pending)
+    arefit = in_thread(refit)
+    aflush = in_thread(flush)
+    ausers = in_thread(users)
+    asignals = in_thread(signals)
+    aversions = in_thread(versions)
+    adiff = in_thread(diff)
+    arollback = in_thread(rollback)
+    apin = in_thread(pin)
+    aunpin = in_thread(unpin)
+    areject = in_thread(reject)
+    akeep = in_thread(keep)
+    aallow = in_thread(allow)
+    aforget = in_thread(forget)
+    atailor = in_thread(tailor)
+    achoose = in_thread(choose)
+    ascore = in_thread(score)
+    aanswered = in_thread(answered)
+    aexplain = in_thread(explain)
+    aclose = in_thread(close)

@@ -1,0 +1,1 @@
+"""Measuring what personas are worth: one metric a file."""

@@ -1,0 +1,157 @@
+"""The registry: which plugin offers what under which name, built when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, TypeAlias, cast
+
+from persona_sdk.errors import PluginConflictError, PluginTypeError, SettingsError
+from persona_sdk.inference import Inferrer
+from persona_sdk.memory import Memory
+from persona_sdk.scoring import Scorer
+from persona_sdk.settings import Settings
+from persona_sdk.tailoring import Tailor
+
+__all__ = ["KINDS", "Factory", "Registry"]
+
+#: What a plugin can add, and what a factory for it must return.
+KINDS: dict[str, type] = {"memory": Memory, "inferrer": Inferrer, "scorer": Scorer, "tailor": Tailor}
+
+Factory: TypeAlias = Callable[[Settings], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    factory: Factory
+    plugin: str
+    distribution: str
+
+
+@dataclass(slots=True)
+class _Book:
+    """What all views of one registry share: entries and products by (kind, name), and why plugins failed to load."""
+
+    entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
+    built: dict[tuple[str, str], list[tuple[Settings, Any]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)
+
+
+class Registry:
+    """Named factories of memories, inferrers, scorers and tailors. A plugin is given one in `persona_register`.
+
+    The getters build a product once for given settings and keep it. They raise a SettingsError for a name nobody
+    registered, a PluginTypeError when a factory returns something else than it was registered for, and whatever the
+    factory raises (a MissingExtraError when an optional install is absent), with a note naming the plugin.
+    """
+
+    def __init__(self) -> None:
+        self._book, self._plugin, self._distribution = _Book(), "", ""
+
+    def add_memory(self, name: str, factory: Callable[[Settings], Memory]) -> None:
+        """Offer a memory under `name`."""
+        self._add("memory", name, factory)
+
+    def add_inferrer(self, name: str, factory: Callable[[Settings], Inferrer]) -> None:
+        """Offer an inferrer under `name`."""
+        self._add("inferrer", name, factory)
+
+    def add_scorer(self, name: str, factory: Callable[[Settings], Scorer]) -> None:
+        """Offer a scorer under `name`, which is that of the inferrer whose state it reads."""
+        self._add("scorer", name, factory)
+
+    def add_tailor(self, name: str, factory: Callable[[Settings], Tailor]) -> None:
+        """Offer a tailor under `name`."""
+        self._add("tailor", name, factory)
+
+    def memory(self, name: str, settings: Settings) -> Memory:
+        """Return the memory of this name."""
+        return cast("Memory", self._get("memory", name, settings))
+
+    def inferrer(self, name: str, settings: Settings) -> Inferrer:
+        """Return the inferrer of this name."""
+        return cast("Inferrer", self._get("inferrer", name, settings))
+
+    def scorer(self, name: str, settings: Settings) -> Scorer | None:
+        """Return the scorer of this name, None if there is none: not every inferrer has one."""
+        if ("scorer", name) not in self._book.entries:
+            return None
+        return cast("Scorer", self._get("scorer", name, settings))
+
+    def tailor(self, name: str, settings: Settings) -> Tailor:
+        """Return the tailor of this name."""
+        return cast("Tailor", self._get("tailor", name, settings))
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names registered for a kind ("memory", "inferrer", "scorer", "tailor"), sorted."""
+        return sorted(name for of, name in self._book.entries if of == kind)
+
+    def signed(self, plugin: str, distribution: str) -> Registry:
+        """Return a view of this registry whose additions are recorded as this plugin's."""
+        view = Registry()
+        view._book, view._plugin, view._distribution = self._book, plugin, distribution
+        return view
+
+    def kinds(self, plugin: str) -> tuple[str, ...]:
+        """Return the kinds of what a plugin added."""
+        return tuple(k for k in KINDS if any(of == k and e.plugin == plugin for (of, _), e in self._all()))
+
+    def drop(self, plugin: str, reason: str) -> None:
+        """Take back what a plugin added: it failed to load for this `reason`, which the getters will mention."""
+        with self._book.lock:
+            self._book.failures[plugin] = reason
+            for key, entry in self._all():
+                if entry.plugin == plugin:
+                    del self._book.entries[key]
+
+    def _all(self) -> list[tuple[tuple[str, str], _Entry]]:
+        return list(self._book.entries.items())
+
+    def _add(self, kind: str, name: str, factory: Factory) -> None:
+        if not isinstance(name, str) or not name.strip() or not callable(factory):
+            what = f"add_{kind}() of plugin {self._plugin!r} takes a name and a callable"
+            raise PluginTypeError(f"{what}, not {name!r} and {type(factory).__name__}", plugin=self._plugin)
+        with self._book.lock:
+            taken = self._book.entries.get((kind, name))
+            if taken is not None:
+                both = f"plugin {taken.plugin!r} of {taken.distribution} and plugin {self._plugin!r} of "
+                message = f"{kind} {name!r} is offered by {both}{self._distribution}"
+                raise PluginConflictError(message, plugin=self._plugin)
+            self._book.entries[kind, name] = _Entry(factory, self._plugin, self._distribution)
+
+    def _get(self, kind: str, name: str, settings: Settings) -> object:
+        with self._book.lock:
+            entry = self._book.entries.get((kind, name))
+            if entry is None:
+                raise SettingsError(self._unknown(kind, name))
+            kept = self._book.built.setdefault((kind, name), [])
+            for known, product in kept:
+                if known == settings:
+                    return product
+            product = self._build(kind, name, entry, settings)
+            kept.append((settings, product))
+            return product
+
+    def _build(self, kind: str, name: str, entry: _Entry, settings: Settings) -> object:
+        by = f"{getattr(entry.factory, '__qualname__', entry.factory)!s} of plugin {entry.plugin!r}"
+        try:
+            product = entry.factory(settings)
+        except Exception as error:
+            error.add_note(f"{kind} {name!r} could not be built by {by} ({entry.distribution})")
+            raise
+        if not isinstance(product, KINDS[kind]):
+            wanted = KINDS[kind].__name__
+            message = f"{kind} {name!r}: {by} returned {type(product).__name__}, not a {wanted}"
+            raise PluginTypeError(message, plugin=entry.plugin)
+        if getattr(product, "name", None) != name:
+            said = getattr(product, "name", None)
+            message = f"{kind} {name!r}: {by} returned one whose `name` is {said!r}; they must be the same"
+            raise PluginTypeError(message, plugin=entry.plugin)
+        return product
+
+    def _unknown(self, kind: str, name: str) -> str:
+        known = ", ".join(self.names(kind)) or "none"
+        failed = "".join(f"; plugin {p!r} failed to load: {why}" for p, why in sorted(self._book.failures.items()))
+        return f"no {kind} is named {name!r}; known: {known}{failed}"

@@ -1,0 +1,213 @@
+"""From a person's signals to their current persona: infer, verify, settle, remember. Never inside a chat call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from persona_sdk.errors import NotFoundError, PersonaError
+from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
+from persona_sdk.memory import Memory, Verdict
+from persona_sdk.models import Lineage, Persona, Trait
+from persona_sdk.verification import Verification, verify
+
+__all__ = ["BackgroundLearner", "Learner", "settle"]
+
+_log = logging.getLogger("persona_sdk")
+
+#: Seconds for which a population read from memory is used before another process's refit is looked for.
+_POPULATION_AGE = 30.0
+
+Told = Callable[[Persona, bool, str], None]
+
+
+class Learner:
+    """Brings personas up to date. `told` hears of every proposal, believed or not."""
+
+    def __init__(self, memory: Memory, inferrer: Inferrer, told: Told) -> None:
+        self._memory = memory
+        self._inferrer = inferrer
+        self._told = told
+        self._populations: dict[str, tuple[float, Population | None]] = {}
+
+    def learn(self, tenant: str, user_id: str) -> Persona:
+        """Learn from all of one person's signals and return their current persona, changed or not."""
+        stored = self._memory.signals(tenant, user_id)
+        if not stored:
+            return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
+        current = self._memory.current(tenant, user_id)
+        verdicts = self._memory.verdicts(tenant, user_id)
+        population = self.population(tenant)
+        read = current.lineage.through if current else 0
+        inference = self._inferrer.infer(
+            InferenceRequest(
+                tenant=tenant,
+                user_id=user_id,
+                signals=[s.signal for s in stored],
+                population=population,
+                read_before=sum(s.seq <= read for s in stored),
+                other_state=self._memory.other_state(tenant, user_id),
+                rejected=frozenset(k for k, v in verdicts.items() if v.ruling == "rejected"),
+                pinned=frozenset(k for k, v in verdicts.items() if v.ruling == "pinned"),
+            )
+        )
+        verification = verify(inference)
+        traits = settle(inference, verification, current, verdicts)
+        note = "" if traits and verification.accepted else inference.note or verification.reason
+        proposal = Persona(
+            tenant=tenant,
+            user_id=user_id,
+            traits=traits,
+            summary=" ".join(t.statement for t in traits),
+            lift=verification.lift if verification.accepted else current.lift if current else None,
+            lineage=Lineage(
+                inferrer=self._inferrer.name,
+                population=population.fingerprint if population else "",
+                through=stored[-1].seq,
+                signals=len(stored),
+                parent=current.version if current else None,
+                reason=verification.reason,
+            ),
+            note=note,
+        )
+        return self._remember(proposal, current, inference, verification)
+
+    def _remember(
+        self, proposal: Persona, current: Persona | None, inference: Inference, verification: Verification
+    ) -> Persona:
+        tenant, user_id = proposal.tenant, proposal.user_id
+        through = proposal.lineage.through
+        believed = bool(proposal.traits) or verification.accepted
+        unchanged = current is not None and not verification.accepted and current.traits == proposal.traits
+        try:
+            if (believed or current) and not unchanged:
+                state = inference.state if verification.accepted or current is None else self._state_of(current)
+                self._memory.remember(proposal, state)
+            self._memory.mark_learnt(tenant, user_id, through, proposal.note)
+        except NotFoundError:  # forgotten while we were learning: what was derived must not come back
+            return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
+        self._told(proposal, verification.accepted, verification.reason)
+        return self._memory.current(tenant, user_id) or proposal.model_copy(update={"version": 0, "traits": ()})
+
+    def _state_of(self, current: Persona) -> dict[str, object] | None:
+        state = self._memory.state(current.tenant, current.user_id, current.version)
+        return dict(state) if state is not None else None
+
+    def population(self, tenant: str) -> Population | None:
+        """Return the tenant's population, at most half a minute old."""
+        kept = self._populations.get(tenant)
+        if kept is None or time.monotonic() - kept[0] > _POPULATION_AGE:
+            kept = (time.monotonic(), self._memory.population(tenant, self._inferrer.name))
+            self._populations[tenant] = kept
+        return kept[1]
+
+    def refit(self, tenant: str, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> Population | None:
+        """Learn anew what the tenant's people have in common. Personas follow as each person is next learnt from."""
+
+        def histories() -> Iterator[History]:
+            for user_id in progress(self._memory.users(tenant)):
+                yield History(user_id, [s.signal for s in self._memory.signals(tenant, user_id)])
+
+        population = self._inferrer.fit_population(tenant, histories())
+        if population is not None:
+            self._memory.save_population(population)
+        self._populations.pop(tenant, None)
+        return population
+
+
+def settle(
+    inference: Inference, verification: Verification, current: Persona | None, verdicts: dict[str, Verdict]
+) -> tuple[Trait, ...]:
+    """Decide which traits stand.
+
+    What the person said stands on their word. What was inferred stands if it was believed, otherwise what had been
+    believed before stays. What the person rejected is out, what they pinned is in, and their word on a subject
+    silences what was inferred about it.
+    """
+    ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
+    stated = [t.model_copy(update={"status": "pinned"}) for t in inference.traits if t.stated]
+    before = [t for t in (current.traits if current else ()) if not t.stated]
+    if verification.accepted:
+        inferred = [t.model_copy(update={"status": "verified"}) for t in inference.traits if not t.stated]
+        proposed = {t.id for t in inferred}
+        inferred += [t for t in before if ruled.get(t.id) == "pinned" and t.id not in proposed]
+    else:
+        inferred = before
+    spoken_of = {t.key for t in stated}
+    kept = [*stated, *(t for t in inferred if t.key not in spoken_of)]
+    return tuple(
+        t.model_copy(update={"status": "pinned"}) if ruled.get(t.id) == "pinned" else t
+        for t in kept
+        if ruled.get(t.id) != "rejected"
+    )
+
+
+class BackgroundLearner:
+    """A daemon thread that learns from people whose signals are new. What is pending is read back from memory, so a
+    process that dies loses no work."""
+
+    def __init__(self, learn: Callable[[str, str], object]) -> None:
+        self._learn = learn
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, tenant: str, user_id: str) -> None:
+        """Ask for one person to be learnt from soon; asking again before that happens changes nothing."""
+        with self._changed:
+            if self._closed:
+                return
+            self._waiting[(tenant, user_id)] = None
+            if self._thread is None:
+                self._start()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everyone submitted has been learnt from; False if `timeout` seconds were not enough."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+
+    def close(self) -> None:
+        """Stop after the person being learnt from; the others stay pending in memory."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=10)
+
+    def _run(self) -> None:
+        try:
+            while (user := self._next()) is not None:
+                try:
+                    self._learn(*user)
+                except PersonaError as error:  # it stays pending in memory, and the next signal tries again
+                    _log.warning("learning in the background failed: %s", type(error).__name__)
+        finally:  # a plugin's bug ends the thread, loudly; whoever else is waiting gets a new one
+            with self._changed:
+                self._busy = False
+                self._thread = None
+                if self._waiting and not self._closed:
+                    self._start()
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[str, str] | None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            user = next(iter(self._waiting))
+            del self._waiting[user]
+            self._busy = True
+            return user
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="persona-learning", daemon=True)
+        self._thread.start()

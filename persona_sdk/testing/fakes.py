@@ -1,0 +1,204 @@
+"""Small honest stand-ins: a memory in a dict, and traits, personas and contexts with sensible defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import RLock
+from typing import Any
+
+from persona_sdk.errors import NotFoundError
+from persona_sdk.inference import Population
+from persona_sdk.memory import Forgotten, Memory, Pending, Progress, Ruling, StoredSignal, Verdict
+from persona_sdk.models import ChatCall, Persona, Trait
+from persona_sdk.signals import Signal
+from persona_sdk.tailoring import TailorContext
+
+__all__ = ["FakeMemory", "make_context", "make_persona", "make_trait"]
+
+#: The moment at which everything made here happens, so that tests do not depend on the clock.
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
+
+
+def make_trait(key: str = "style:length", statement: str = "Prefers short answers.", **changes: Any) -> Trait:
+    """Return a verified trait that is surely positive, with `changes`."""
+    values = {"weight": 1.0, "interval": (0.5, 1.5), "status": "verified", "inferrer": "fake"} | changes
+    return Trait(key=key, statement=statement, **values)
+
+
+def make_persona(*traits: Trait, user_id: str = "ann", **changes: Any) -> Persona:
+    """Return version 1 of a persona with these traits (version 0 without any), with `changes`."""
+    values = {"version": 1 if traits else 0, "at": NOON} | changes
+    return Persona(user_id=user_id, traits=traits, **values)
+
+
+def make_context(
+    *traits: Trait, max_tokens: int = 120, score: Callable[[ChatCall, Sequence[str]], Sequence[float]] | None = None
+) -> TailorContext:
+    """Return the context of a call in which all of these traits are relevant; without `score` nothing can score."""
+    return TailorContext(
+        persona=make_persona(*traits), traits=traits, score=score or _cannot_score, max_tokens=max_tokens
+    )
+
+
+def _cannot_score(_call: ChatCall, _answers: Sequence[str]) -> list[float]:
+    return []
+
+
+@dataclass
+class _Person:
+    signals: list[StoredSignal] = field(default_factory=list)
+    learnt: int = 0
+    note: str = ""
+    versions: list[Persona] = field(default_factory=list)
+    states: dict[int, Any] = field(default_factory=dict)
+    current: int = 0
+    pinned: bool = False
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+class FakeMemory(Memory):
+    """A memory in a dict, for tests: it keeps every promise of the interface but surviving the process."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._seq = 0
+        self._people: dict[tuple[str, str], _Person] = {}
+        self._populations: dict[tuple[str, str], Population] = {}
+
+    def _person(self, tenant: str, user_id: str) -> _Person:
+        return self._people.get((tenant, user_id), _Person())
+
+    def append(self, signals: Sequence[Signal]) -> list[bool]:
+        """Append signals; return for each whether it was new."""
+        places = [(signal.tenant, signal.user_id) for signal in signals]  # what is no signal fails here: all or none
+        with self._lock:
+            return [self._append(place, signal) for place, signal in zip(places, signals, strict=True)]
+
+    def _append(self, place: tuple[str, str], signal: Signal) -> bool:
+        person = self._people.setdefault(place, _Person())
+        if any(stored.signal.id == signal.id for stored in person.signals):
+            return False
+        self._seq += 1
+        person.signals.append(StoredSignal(self._seq, signal))
+        return True
+
+    def signals(self, tenant: str, user_id: str) -> list[StoredSignal]:
+        """Return one person's signals in the order they were appended."""
+        return list(self._person(tenant, user_id).signals)
+
+    def users(self, tenant: str) -> Iterator[str]:
+        """Iterate over everyone in the tenant who has signals."""
+        with self._lock:
+            return iter(sorted(user for (of, user), person in self._people.items() if of == tenant and person.signals))
+
+    def tenants(self) -> list[str]:
+        """Return the tenants that have users."""
+        with self._lock:
+            return sorted({tenant for (tenant, _), person in self._people.items() if person.signals})
+
+    def pending(self, tenant: str, limit: int = 1000) -> list[Pending]:
+        """Return people whose newest signal has not been learnt from yet."""
+        with self._lock:
+            waiting = [Pending(tenant, user) for user in self.users(tenant) if self._progress(tenant, user).pending]
+        return waiting[:limit]
+
+    def mark_learnt(self, tenant: str, user_id: str, through: int, note: str) -> None:
+        """Record how far learning has come and what it said."""
+        with self._lock:
+            person = self._person(tenant, user_id)
+            if not person.signals:
+                raise NotFoundError("this person has no signals")
+            person.learnt, person.note = max(person.learnt, through), note
+
+    def current(self, tenant: str, user_id: str) -> Persona | None:
+        """Return the current persona version."""
+        person = self._person(tenant, user_id)
+        return self._current(person, person.current) if person.current else None
+
+    def _current(self, person: _Person, version: int) -> Persona:
+        persona = person.versions[version - 1]
+        return persona.model_copy(update={"note": person.note or persona.note, "pinned": person.pinned})
+
+    def progress(self, tenant: str, user_id: str) -> Progress | None:
+        """Return how far learning has come with one person."""
+        return self._progress(tenant, user_id) if self._person(tenant, user_id).signals else None
+
+    def _progress(self, tenant: str, user_id: str) -> Progress:
+        person = self._person(tenant, user_id)
+        return Progress(last=person.signals[-1].seq, learnt=person.learnt, note=person.note)
+
+    def state(self, tenant: str, user_id: str, version: int) -> Mapping[str, Any] | None:
+        """Return the inferrer's state stored with a version."""
+        state: Mapping[str, Any] | None = deepcopy(self._person(tenant, user_id).states.get(version))
+        return state
+
+    def other_state(self, tenant: str, user_id: str) -> Mapping[str, Any] | None:
+        """Return the state of the first other person who has one."""
+        with self._lock:
+            for (of, other), person in sorted(self._people.items(), key=lambda item: item[0]):
+                if of == tenant and other != user_id and person.states.get(person.current) is not None:
+                    return self.state(tenant, other, person.current)
+        return None
+
+    def remember(self, persona: Persona, state: Mapping[str, Any] | None, *, current: bool = True) -> Persona:
+        """Store a new version and return it with its number."""
+        with self._lock:
+            key, through = (persona.tenant, persona.user_id), persona.lineage.through
+            if through and all(stored.seq != through for stored in self._person(*key).signals):
+                raise NotFoundError("the signal this version was learnt from is not there any more")
+            person = self._people.setdefault(key, _Person())
+            stored = persona.model_copy(update={"version": len(person.versions) + 1})
+            person.versions.append(stored)
+            person.states[stored.version] = deepcopy(state)
+            if current and not person.pinned:
+                person.current = stored.version
+            return stored
+
+    def versions(self, tenant: str, user_id: str) -> list[Persona]:
+        """Return all versions, oldest first."""
+        person = self._person(tenant, user_id)
+        pinned = person.current if person.pinned else 0
+        return [version.model_copy(update={"pinned": version.version == pinned}) for version in person.versions]
+
+    def set_current(self, tenant: str, user_id: str, version: int, *, pinned: bool) -> Persona:
+        """Make a version the current one, and pin it or not."""
+        with self._lock:
+            person = self._person(tenant, user_id)
+            if not 1 <= version <= len(person.versions):
+                raise NotFoundError(f"there is no version {version} of this persona")
+            person.current, person.pinned = version, pinned
+            return self._current(person, version)
+
+    def verdicts(self, tenant: str, user_id: str) -> dict[str, Verdict]:
+        """Return this person's rulings on traits."""
+        return dict(self._person(tenant, user_id).verdicts)
+
+    def rule(self, tenant: str, user_id: str, key: str, ruling: Ruling | None, statement: str = "") -> None:
+        """Record a ruling on a trait; None takes the earlier ruling back."""
+        with self._lock:
+            person = self._people.setdefault((tenant, user_id), _Person())
+            person.verdicts.pop(key, None)
+            if ruling is not None:
+                person.verdicts[key] = Verdict(key, ruling, statement)
+
+    def population(self, tenant: str, inferrer: str) -> Population | None:
+        """Return the tenant's population for an inferrer."""
+        return self._populations.get((tenant, inferrer))
+
+    def save_population(self, population: Population) -> None:
+        """Replace the tenant's population for its inferrer."""
+        self._populations[population.tenant, population.inferrer] = population
+
+    def forget(self, tenant: str, user_id: str) -> Forgotten:
+        """Erase everything about one person."""
+        with self._lock:
+            person = self._people.pop((tenant, user_id), _Person())
+            return Forgotten(signals=len(person.signals), versions=len(person.versions))
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""

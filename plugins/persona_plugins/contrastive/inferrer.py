@@ -1,0 +1,186 @@
+"""The `contrastive` inferrer: chosen minus rejected, a hierarchical Bayesian model and traits it is sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from persona_plugins.contrastive.belief import Belief, Evidence, utilities
+from persona_plugins.contrastive.laplace import Array
+from persona_plugins.contrastive.phrasing import traits_of
+from persona_plugins.contrastive.population import Prior, fit_prior
+from persona_plugins.contrastive.reading import Embedder, Reader, prior_of, prompt_groups
+from persona_plugins.contrastive.statements import Statement, standing, statements_in
+from persona_sdk.inference import (
+    HeldOutChoice,
+    HeldOutMethod,
+    History,
+    Inference,
+    InferenceRequest,
+    Inferrer,
+    Population,
+)
+from persona_sdk.models import Evidence as Quoted
+from persona_sdk.models import Trait
+from persona_sdk.signals import Choice, Signal, Utterance, choices_of
+
+__all__ = ["Contrastive"]
+
+#: Fewer choices than this are held out one step ahead, each predicted from those before it.
+LEAVE_OUT_FROM = 6
+#: Log-odds shown for a trait somebody stated: their word, not an estimate.
+STATED_WEIGHT = 1.0
+
+
+class Contrastive(Inferrer):
+    """Learns what a person prefers from their choices, and takes what they say outright at its word.
+
+    `embedder` (LangChain's `Embeddings`) adds the dimensions of an embedding as features. `keep_protected` also keeps
+    statements about religion, origin, orientation and the like, which are left out otherwise.
+    """
+
+    name = "contrastive"
+
+    def __init__(self, embedder: Embedder | None = None, *, keep_protected: bool = False) -> None:
+        self._reader = Reader(embedder)
+        self._keep_protected = keep_protected
+
+    def infer(self, request: InferenceRequest) -> Inference:
+        """Infer one person's traits; milliseconds for tens of choices."""
+        choices = choices_of(request.signals)
+        said, before = self._said(request.signals, request.rejected)
+        stated = [_stated_trait(s, self.name) for s in said]
+        if not choices:
+            return Inference(traits=tuple(stated), note="" if stated else "too little evidence: no choices yet")
+        prior = prior_of(request.population)
+        belief = Belief(prior, self._evidence(choices, said, before))
+        held_out, method = _held_out(request, prior, belief, choices)
+        inferred = [t for t in traits_of(belief, choices, self.name) if t.id not in request.rejected]
+        return Inference(
+            traits=(*stated, *inferred),
+            held_out=held_out,
+            method=method,
+            state=belief.state(),
+            note="" if stated or inferred else "nothing these choices show is sure enough to be put in a sentence",
+        )
+
+    def predict(self, request: InferenceRequest, asked: Sequence[Choice]) -> list[float]:
+        """Return the probability that each `chosen` is taken over its `rejected`; without signals, by anyone here."""
+        choices = choices_of(request.signals)
+        said, before = self._said(request.signals, request.rejected)
+        belief = Belief(prior_of(request.population), self._evidence(choices, said, before))
+        return [float(p) for p in belief.predict(self._reader.pairs(asked))]
+
+    def _evidence(
+        self, choices: Sequence[Choice], said: Sequence[Statement], before: Mapping[Statement, int]
+    ) -> Evidence:
+        return Evidence(
+            pairs=self._reader.pairs(choices),
+            certainty=[c.certainty for c in choices],
+            groups=prompt_groups(choices),
+            stated={f"s:{s.feature}": (s.direction, before.get(s, 0)) for s in said if s.feature and not s.scope},
+        )
+
+    def _said(
+        self, signals: Sequence[Signal], rejected: frozenset[str]
+    ) -> tuple[list[Statement], Mapping[Statement, int]]:
+        """Return what a person said that still stands, and how many choices they had made before saying it."""
+        statements: list[Statement] = []
+        choices_before: dict[Statement, int] = {}
+        for i, signal in enumerate(signals):
+            if isinstance(signal, Utterance):
+                found = statements_in(signal.text, signal.id, keep_protected=self._keep_protected)
+                statements.extend(found)
+                if found:
+                    made = len(choices_of(signals[:i]))
+                    choices_before.update(dict.fromkeys(found, made))
+        standing_now = [s for s in standing(statements) if f"{s.key}/{s.polarity}" not in rejected]
+        return standing_now, choices_before
+
+    def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
+        """Fit the tenant's prior; None with fewer than two people who chose anything."""
+        people = []
+        for history in histories:
+            choices = choices_of(history.signals)
+            if choices:
+                people.append(self._reader.user_pairs(history.user_id, choices))
+        if len(people) < 2:
+            return None
+        prior = fit_prior(people)
+        return Population(
+            tenant=tenant,
+            inferrer=self.name,
+            fingerprint=prior.fingerprint,
+            users=len(people),
+            choices=sum(len(p.pairs) for p in people),
+            data=prior.to_data(),
+        )
+
+
+def _stated_trait(statement: Statement, inferrer: str) -> Trait:
+    sign = 1.0 if statement.polarity == "for" else -1.0
+    return Trait(
+        key=statement.key,
+        statement=statement.text,
+        kind=statement.kind,
+        polarity=statement.polarity,
+        scope=statement.scope,
+        weight=sign * STATED_WEIGHT,
+        interval=(sign * STATED_WEIGHT, sign * STATED_WEIGHT),
+        evidence=(Quoted(signal_id=statement.signal_id, quote=statement.quote),),
+        stated=True,
+        inferrer=inferrer,
+    )
+
+
+def _held_out(
+    request: InferenceRequest, prior: Prior, belief: Belief, choices: Sequence[Choice]
+) -> tuple[tuple[HeldOutChoice, ...], HeldOutMethod]:
+    """Predict every choice without having seen it: by this belief, by nobody's, by the version before, by another's."""
+    without, mine = _predictions(prior, belief)
+    previous = _previous(request, prior, belief)
+    other = _other(request, prior, belief)
+    held_out = tuple(
+        HeldOutChoice(
+            signal_id=choice.signal_id,
+            with_persona=float(np.log(mine[i])),
+            without=float(np.log(without[i])),
+            previous=None if previous is None else float(np.log(previous[i])),
+            other=None if other is None else float(np.log(other[i])),
+        )
+        for i, choice in enumerate(choices)
+    )
+    return held_out, "leave-one-out" if len(choices) >= LEAVE_OUT_FROM else "one-step-ahead"
+
+
+def _predictions(prior: Prior, belief: Belief) -> tuple[Array, Array]:
+    """Return probabilities without and with the persona, bounded away from 0."""
+    without, mine = belief.held_out()
+    n = belief.choices
+    if n < LEAVE_OUT_FROM:  # too few to leave one out: what would have been predicted at the time
+        pairs = belief.evidence.pairs
+        mine = np.array([Belief(prior, belief.evidence.first(i)).predict(pairs[i : i + 1])[0] for i in range(n)])
+    return np.clip(without, 1e-12, 1.0), np.clip(mine, 1e-12, 1.0)
+
+
+def _previous(request: InferenceRequest, prior: Prior, belief: Belief) -> Array | None:
+    """Predict with what the version before had read: held out among those choices, ahead for the newer ones."""
+    read = len(choices_of(request.signals[: request.read_before]))
+    if not 0 < read < belief.choices:
+        return None
+    earlier = Belief(prior, belief.evidence.first(read))
+    _, seen = _predictions(prior, earlier)
+    ahead = earlier.predict(belief.evidence.pairs[read:])
+    return np.concatenate([seen, np.clip(ahead, 1e-12, 1.0)])
+
+
+def _other(request: InferenceRequest, prior: Prior, belief: Belief) -> Array | None:
+    """Predict with another person's weights, as sure of them as they were of themselves: no variance."""
+    if request.other_state is None:
+        return None
+    flat = [features for pair in belief.evidence.pairs for features in pair]
+    scores = np.array(utilities(prior, request.other_state, flat))
+    odds = np.clip(scores[::2] - scores[1::2], -25.0, 25.0)
+    probability: Array = 1.0 / (1.0 + np.exp(-odds))
+    return probability

@@ -1,0 +1,196 @@
+"""From weights to sentences: which directions a person is surely for or against, and how to say so.
+
+A single weight is rarely sure: "local" and "local company" always come together and share what is known of both, and
+so do length and long sentences. So features that go together in this person's choices are taken as one direction, and
+it is the utility along the whole direction, for a difference as large as they typically are here, whose posterior is
+reported. Quantities stand alone: a cheaper train that is also slower says nothing for slowness. Of directions that
+point the same way only the surest is reported.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from persona_plugins.contrastive.belief import Belief
+from persona_plugins.contrastive.laplace import Array
+from persona_sdk.models import Evidence, Trait
+from persona_sdk.signals import Choice
+from persona_sdk.text import as_data, content_words, words
+
+__all__ = ["traits_of"]
+
+#: A trait is reported when its mean is this many posterior standard deviations from 0: 90 % sure of the direction, so
+#: that its 80 % credible interval leaves 0 out.
+SURE = 1.2816
+#: A feature has to differ in this many of a person's choices before anything is said about it.
+MINIMUM_SUPPORT = 3
+MOST_TRAITS = 8
+_CANDIDATES = 60
+#: Cosine between two features' differences from which they go together: style measures move together loosely.
+_TOGETHER = {"w": 0.9, "p": 0.9, "s": 0.5}
+#: Cosine between two directions from which they say the same.
+_SAME = 0.6
+
+#: What to say of a style dimension, for more of it and for less.
+STYLE_PHRASES = {
+    "length": ("Prefers longer, more detailed answers", "Prefers shorter answers"),
+    "sentence_length": ("Prefers longer sentences", "Prefers short sentences"),
+    "lists": ("Likes answers laid out as lists", "Prefers running text to lists"),
+    "code": ("Likes code in answers", "Prefers answers without code"),
+    "headings": ("Likes answers with headings", "Prefers answers without headings"),
+    "paragraphs": ("Likes answers broken into paragraphs", "Prefers a single paragraph"),
+    "questions": ("Likes being asked back", "Prefers answers that do not ask questions back"),
+    "exclamations": ("Likes an enthusiastic tone with exclamation marks", "Prefers no exclamation marks"),
+    "formality": ("Prefers a formal tone", "Prefers a casual tone"),
+    "warmth": ("Prefers a warm, friendly tone", "Prefers a matter-of-fact tone"),
+    "hedging": ("Likes uncertainty to be spelled out", "Prefers definite statements without hedging"),
+    "directness": ("Prefers to be addressed directly", "Prefers impersonal answers"),
+    "reading_level": ("Comfortable with demanding vocabulary", "Prefers simple words"),
+    "examples": ("Likes examples", "Prefers answers without examples"),
+    "emoji": ("Likes emoji", "Prefers no emoji"),
+    "numbers": ("Likes figures and numbers", "Prefers answers with few figures"),
+    "first_person": ("Likes a personal, first-person voice", "Prefers answers without a first-person voice"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """A direction in feature space that can be put in words: its representative feature, and the vector (d)."""
+
+    name: str
+    vector: Array
+
+
+def traits_of(belief: Belief, choices: Sequence[Choice], inferrer: str) -> list[Trait]:
+    """Return the traits this belief is sure of, the surest first. `choices` are those of the belief's rows."""
+    directions = _directions(belief) if belief.prior.personal > 0 else []  # else nothing here is this person's own
+    if not directions:
+        return []
+    means, variances = belief.effect(np.stack([d.vector for d in directions]))
+    deviations = np.sqrt(np.maximum(variances, 1e-12))
+    order = np.argsort(-np.abs(means) / deviations)
+    traits: list[Trait] = []
+    told: list[Array] = []
+    for i in order:
+        if abs(means[i]) < SURE * deviations[i] or len(traits) == MOST_TRAITS:
+            break
+        unit = directions[i].vector / np.linalg.norm(directions[i].vector)
+        if all(abs(float(unit @ other)) < _SAME for other in told):
+            told.append(unit)
+            effect = (float(means[i]), float(deviations[i]))
+            traits.append(_trait(belief, choices, directions[i], effect, inferrer))
+    return traits
+
+
+def _directions(belief: Belief) -> list[_Direction]:
+    """Collect the directions that this person's own choices speak about."""
+    rows = belief.rows[: belief.choices]
+    support = (np.abs(rows) > 1e-9).sum(0)
+    typical = np.sqrt((rows**2).sum(0) / np.maximum(support, 1))
+    strength = np.abs(belief.mean + belief.deviation) * typical
+    enough = [i for i in np.argsort(-strength) if support[i] >= MINIMUM_SUPPORT]
+    by_kind = {
+        "s": [i for i in enough if belief.names[i][0] == "s"],
+        "wp": [i for i in enough if belief.names[i][0] in "wp"][:_CANDIDATES],
+        "q": [i for i in enough if belief.names[i][0] == "q"],
+    }
+    directions: list[_Direction] = []
+    for candidates in by_kind.values():
+        for i in candidates:
+            if not _can_be_said(belief.names[i]):
+                continue
+            vector = np.zeros(len(belief.names))
+            together = _together(rows, i, candidates, belief.names)
+            for j, slope in together.items():
+                vector[j] = slope * typical[i]
+            named = [belief.names[j] for j, slope in together.items() if slope > 0 and belief.names[j][0] in "wp"]
+            directions.append(_Direction(_most_telling(named) if named else belief.names[i], vector))
+    return directions
+
+
+def _together(rows: Array, i: int, candidates: Sequence[int], names: Sequence[str]) -> dict[int, float]:
+    """Return the candidates whose differences go with those of feature i, each with its slope on feature i."""
+    square = float(rows[:, i] @ rows[:, i])
+    slopes = {i: 1.0}
+    for j in candidates:
+        product = float(rows[:, i] @ rows[:, j])
+        cosine = product / np.sqrt(square * float(rows[:, j] @ rows[:, j]))
+        if j != i and abs(cosine) >= _TOGETHER.get(names[i][0], 2.0):
+            slopes[j] = product / square
+    return slopes
+
+
+def _can_be_said(name: str) -> bool:
+    group, _, what = name.partition(":")
+    if group == "s":
+        return what in STYLE_PHRASES
+    return group == "q" or (group in "wp" and bool(content_words(what)))
+
+
+def _most_telling(names: Sequence[str]) -> str:
+    """Of features that say the same, prefer the phrase with the most content, then the first by name."""
+    return min(names, key=lambda n: (-len(content_words(n[2:])), len(words(n[2:])), n))
+
+
+def _trait(
+    belief: Belief, choices: Sequence[Choice], direction: _Direction, effect: tuple[float, float], inferrer: str
+) -> Trait:
+    mean, deviation = effect
+    influence = belief.influence(direction.vector)[: belief.choices]
+    agreeing = [i for i in np.argsort(-influence * np.sign(mean)) if influence[i] * mean > 0][:5]
+    style = direction.name.startswith("s:")
+    return Trait(
+        key=f"style:{direction.name[2:]}" if style else f"choice:{direction.name}",
+        statement=_sentence(belief, direction.name, more=mean > 0),
+        kind="style" if style else "preference",
+        polarity="for" if mean > 0 else "against",
+        scope=() if style else _scope([choices[i].prompt for i in agreeing]),
+        weight=mean,
+        interval=(mean - SURE * deviation, mean + SURE * deviation),
+        evidence=tuple(Evidence(signal_id=choices[i].signal_id, influence=float(influence[i])) for i in agreeing),
+        inferrer=inferrer,
+    )
+
+
+def _sentence(belief: Belief, name: str, *, more: bool) -> str:
+    group, _, what = name.partition(":")
+    if group == "s":
+        phrase = STYLE_PHRASES[what][0 if more else 1]
+        return f"{phrase}{_typical_lengths(belief, more=more) if what == 'length' else ''}."
+    if group == "q":
+        return f"Goes for {'higher' if more else 'lower'} figures in '{as_data(what, 40)}'{_typical_values(belief, name, more=more)}."
+    return f"{'Goes for' if more else 'Turns down'} answers that mention '{as_data(what, 60)}'."
+
+
+def _typical_lengths(belief: Belief, *, more: bool) -> str:
+    chosen, rejected = _sides(belief, "s:length")
+    if not chosen or (median(chosen) > median(rejected)) != more:
+        return ""
+    return f" (about {np.expm1(median(chosen)):.0f} words rather than {np.expm1(median(rejected)):.0f})"
+
+
+def _typical_values(belief: Belief, name: str, *, more: bool) -> str:
+    chosen, rejected = _sides(belief, name)
+    if not chosen or (median(chosen) > median(rejected)) != more or median(chosen) == median(rejected):
+        return ""  # medians of a few choices may tell another story than all of them together
+    return f" (about {median(chosen):.4g} rather than {median(rejected):.4g})"
+
+
+def _sides(belief: Belief, name: str) -> tuple[list[float], list[float]]:
+    """Return a feature's values in chosen and in rejected answers, of the choices where both have it and differ."""
+    both = [(a[name], b[name]) for a, b in belief.evidence.pairs if name in a and name in b and a[name] != b[name]]
+    return [a for a, _ in both], [b for _, b in both]
+
+
+def _scope(prompts: Sequence[str], most: int = 6) -> tuple[str, ...]:
+    """Return the words that most of these prompts are about."""
+    seen: Counter[str] = Counter()
+    for prompt in prompts:
+        stems = content_words(prompt[:2000])
+        seen.update({w for w in words(prompt[:2000]) if content_words(w) & stems})
+    return tuple(sorted(w for w, _ in seen.most_common(most)))
