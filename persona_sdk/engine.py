@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pydantic import ValidationError
 
-from persona_sdk.errors import InputError, NotFoundError, StorageError
+from persona_sdk.errors import InputError, NotFoundError
 from persona_sdk.explanation import Explanation, PersonaDiff, diff, explain
 from persona_sdk.gating import gate
 from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
 from persona_sdk.learning import BackgroundLearner, Learner
 from persona_sdk.memory import Forgotten, Memory, Ruling
-from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored, TailorStep
-from persona_sdk.pipeline import Pipeline, within
+from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored
+from persona_sdk.pipeline import Guard, Pipeline
 from persona_sdk.recording import Answered, Prompt, Recording
 from persona_sdk.settings import Settings
 from persona_sdk.signals import Signal, input_error
@@ -44,10 +44,10 @@ _RECENT = 2048
 def in_thread(method: Callable[Concatenate[Host, P], T]) -> Callable[Concatenate[Host, P], Coroutine[Any, Any, T]]:
     """Make the async twin of a method: the same decisions, in a thread."""
 
-    @functools.wraps(method)
-    async def twin(self: Host, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def twin(self: Host, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(method, self, *args, **kwargs)
 
+    functools.update_wrapper(twin, method)
     return twin
 
 
@@ -76,7 +76,10 @@ class Personalizer(Recording):
         inferrer = registry.inferrer(self._settings.inferrer, self._settings)
         self._learner = Learner(self._memory, inferrer, self._host.on_persona)
         tailors = [registry.tailor(name, self._settings) for name in self._settings.tailors]
-        self._pipeline = Pipeline(tailors, self._host.on_skip)
+        strict = self._settings.strict_plugins
+        self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
+        self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
+        self._recall_guard = Guard(self._settings.memory)
         self._background = BackgroundLearner(self._learner.learn)
         self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
 
@@ -226,25 +229,28 @@ class Personalizer(Recording):
 
     # Chat
 
-    def tailor(self, user_id: str, messages: Prompt, **call: Any) -> Tailored:
+    def tailor(
+        self,
+        user_id: str,
+        messages: Prompt,
+        *,
+        model: str | None = None,
+        n: int = 1,
+        params: Mapping[str, Any] | None = None,
+    ) -> Tailored:
         """Tailor a call to a person. The messages given are never touched; nothing slow or failing here stops a chat.
 
-        `call` are further fields of `ChatCall`: `model`, `params`, `n`.
+        `model`, `n` and `params` (sampling parameters) are what the app means to send, for tailors to see and change.
 
         Raises:
             InputError: the messages are not OpenAI-shaped, or the user id is unusable.
             PluginError: a tailor that is `required` failed.
         """
         deadline = time.monotonic() + self._settings.time_budget
-        try:
-            conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-            asked = ChatCall(user_id=user_id, tenant=self._tenant, messages=tuple(conversation), **call)
-        except ValidationError as error:
-            raise input_error(error) from None
+        asked = self._asked(user_id, messages, model=model, n=n, params=dict(params or {}))
         persona, decision = self._recall(asked, deadline)
-        tailored_call, steps = asked, ()
-        if decision.open:
-            tailored_call, steps = self._pipeline.run(asked, self._context(persona, decision), deadline)
+        pipeline = self._pipeline if decision.open else self._required
+        tailored_call, steps = pipeline.run(asked, self._context(persona, decision), deadline)
         tailored = Tailored(
             call_id=uuid.uuid4().hex,
             call=tailored_call,
@@ -256,28 +262,45 @@ class Personalizer(Recording):
         self._host.on_tailored(tailored)
         return tailored
 
-    def _recall(self, call: ChatCall, deadline: float) -> tuple[Persona, GateDecision]:
+    def _asked(self, user_id: str, messages: Prompt, **fields: Any) -> ChatCall:
+        conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         try:
-            persona = within(deadline - time.monotonic(), self._known, call.user_id)
-        except (StorageError, TimeoutError) as error:
-            reason = f"memory could not be read in time ({type(error).__name__})"
-            self._host.on_skip("recall", self._settings.memory, reason)
-            persona = Persona(tenant=self._tenant, user_id=call.user_id, note=reason)
-        return persona, gate(persona, call)
+            return ChatCall.model_validate(
+                {"user_id": user_id, "tenant": self._tenant, "messages": tuple(conversation), **fields}
+            )
+        except (ValidationError, TypeError) as error:
+            if isinstance(error, TypeError):
+                raise InputError("messages: must be text or a list of messages", field="messages") from None
+            raise input_error(error) from None
+
+    def _recall(self, call: ChatCall, deadline: float) -> tuple[Persona, GateDecision]:
+        """Read the persona and ask the gate; whatever fails or is late in that, the chat goes on without a persona."""
+
+        def recall() -> tuple[Persona, GateDecision]:
+            persona = self._known(call.user_id)
+            return persona, gate(persona, call)
+
+        recalled, failure = self._recall_guard.attempt(deadline - time.monotonic(), recall)
+        if recalled is not None:
+            return recalled
+        self._host.on_skip("recall", self._settings.memory, failure)
+        reason = f"memory could not be read: {failure}"
+        return Persona(tenant=self._tenant, user_id=call.user_id, note=reason), GateDecision(open=False, reason=reason)
 
     def _context(self, persona: Persona, decision: GateDecision) -> TailorContext:
         return TailorContext(
             persona=persona,
             traits=decision.traits,
-            score=functools.partial(self._score, persona),
+            score=functools.partial(self._score, persona, frozenset(decision.silent)),
             max_tokens=self._settings.max_tokens,
         )
 
-    def _score(self, persona: Persona, call: ChatCall, answers: Sequence[str]) -> list[float]:
+    def _score(self, persona: Persona, silent: frozenset[str], call: ChatCall, answers: Sequence[str]) -> list[float]:
         state = self._memory.state(persona.tenant, persona.user_id, persona.version)
         if state is None or self._scorer is None:
             return []
-        return self._scorer.score(state, self._learner.population(persona.tenant), call.question, answers)
+        population = self._learner.population(persona.tenant)
+        return self._scorer.score(state, population, call.question, answers, silent)
 
     def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
         """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
@@ -285,12 +308,12 @@ class Personalizer(Recording):
             return 0
         deadline = time.monotonic() + self._settings.time_budget
         persona, _ = self._recall(tailored.call, deadline)
-        return self._pipeline.choose(tailored.call, answers, self._context(persona, tailored.gate))
+        return self._pipeline.choose(tailored.call, answers, self._context(persona, tailored.gate), deadline)
 
     def score(self, user_id: str, prompt: str, answers: Sequence[str]) -> list[float]:
         """Return one utility per answer, in log-odds, for this person; an empty list when nothing is known of them."""
         call = ChatCall(user_id=user_id, tenant=self._tenant, messages=(Message(role="user", content=prompt),))
-        return self._score(self.persona(user_id), call, answers)
+        return self._score(self.persona(user_id), frozenset(), call, answers)
 
     def answered(self, tailored: Tailored, answer: str) -> None:
         """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""

@@ -182,8 +182,8 @@ class ChatCall(Frozen):
     """
 
     messages: tuple[Message, ...]
-    user_id: str
-    tenant: str = "default"
+    user_id: Identifier
+    tenant: Identifier = "default"
     model: str | None = None
     adapter: str | None = None
     n: int = 1

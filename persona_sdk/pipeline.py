@@ -127,6 +127,13 @@ class Guard:
         self._failures = 0
         return result
 
+    def attempt(self, seconds: float, fn: Callable[..., T], *args: Any) -> tuple[T | None, str]:
+        """Return what `run` returns and "", or None and why it failed; never raises."""
+        try:
+            return self.run(seconds, fn, *args), ""
+        except Exception as error:  # noqa: BLE001 - a stranger's code must not break a chat
+            return None, fault(error)
+
     def _check(self) -> None:
         with self._lock:
             self._late = [job for job in self._late if job.done.locked()]

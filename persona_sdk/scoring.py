@@ -24,5 +24,9 @@ class Scorer(ABC):
         population: Population | None,
         prompt: str,
         answers: Sequence[str],
+        silent: frozenset[str] = frozenset(),
     ) -> list[float]:
-        """Return one utility per answer, in log-odds: answer a is chosen over b with probability σ(u_a − u_b)."""
+        """Return one utility per answer, in log-odds: answer a is chosen over b with probability σ(u_a − u_b).
+
+        `silent` are the keys of traits that have nothing to say here; what they are about does not count.
+        """

@@ -138,6 +138,7 @@ class Utterance(SignalBase):
 
 Signal: TypeAlias = Annotated[Preference | Rating | Edit | Regeneration | Utterance, Field(discriminator="kind")]
 
+_KINDS = ("preference", "rating", "edit", "regeneration", "utterance")
 _ADAPTER: TypeAdapter[Signal] = TypeAdapter(Signal)
 
 
@@ -158,13 +159,15 @@ def parse_signal(data: Mapping[str, Any] | str | bytes) -> Signal:
 def input_error(error: ValidationError) -> InputError:
     """Turn pydantic's report into one sentence that names the field and never repeats people's text."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"].startswith("union_tag"):  # pydantic's own message would repeat what was given
+        return InputError(f"kind: must be one of {', '.join(_KINDS)}", field="kind")
     where = ".".join(str(part) for part in first["loc"] if not _is_tag(part)) or "signal"
     what = first["msg"].removeprefix("Value error, ")
     return InputError(f"{where}: {what}", field=where)
 
 
 def _is_tag(part: int | str) -> bool:
-    return part in ("preference", "rating", "edit", "regeneration", "utterance")
+    return part in _KINDS
 
 
 class Choice(Frozen):

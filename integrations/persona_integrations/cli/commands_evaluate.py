@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from persona_integrations.cli import render
 from persona_integrations.cli.context import JsonOption, given
-from persona_integrations.cli.progress import waiting
+from persona_integrations.cli.progress import steps
 from persona_integrations.cli.terminal import complain, emit_json, output
 
 __all__ = ["choices", "plugins"]
@@ -38,9 +39,8 @@ def choices(
     ] = None,
 ) -> None:
     """Predict each person's held-out choices without a persona, with theirs, and with somebody else's."""
-    from persona_sdk.evaluation.choices import evaluate_choices, read_choice_rows  # noqa: PLC0415 - loaded when used
-
     from persona_sdk.errors import InputError  # noqa: PLC0415 - loaded when used
+    from persona_sdk.evaluation.choices import evaluate_choices, read_choice_rows  # noqa: PLC0415 - loaded when used
     from persona_sdk.hooks import PluginHost  # noqa: PLC0415 - loaded when used
 
     settings = given(ctx).settings(inferrer=inferrer)
@@ -50,8 +50,15 @@ def choices(
         complain(f"line {problem.line}: {problem.message}")
     if not rows:
         raise InputError(f"{file}: holds no row that can be evaluated")
-    with waiting(f"evaluating {len(rows):,} rows"):
-        report = evaluate_choices(rows, method)
+    sizes = Counter(row.source for row in rows)
+    started: list[str] = []
+    with steps("evaluating", len(rows)) as done:
+
+        def begun(source: str) -> None:
+            done(sum(sizes[before] for before in started))
+            started.append(source)
+
+        report = evaluate_choices(rows, method, progress=begun)
     if json:
         emit_json(report.as_dict())
     else:

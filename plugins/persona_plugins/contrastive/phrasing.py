@@ -163,7 +163,8 @@ def _sentence(belief: Belief, name: str, *, more: bool) -> str:
         phrase = STYLE_PHRASES[what][0 if more else 1]
         return f"{phrase}{_typical_lengths(belief, more=more) if what == 'length' else ''}."
     if group == "q":
-        return f"Goes for {'higher' if more else 'lower'} figures in '{as_data(what, 40)}'{_typical_values(belief, name, more=more)}."
+        figures = f"{'higher' if more else 'lower'} figures in '{as_data(what, 40)}'"
+        return f"Goes for {figures}{_typical_values(belief, name, more=more)}."
     return f"{'Goes for' if more else 'Turns down'} answers that mention '{as_data(what, 60)}'."
 
 

@@ -22,7 +22,16 @@ class ContrastiveScorer(Scorer):
         self._reader = Reader(embedder)
 
     def score(
-        self, state: Mapping[str, Any], population: Population | None, prompt: str, answers: Sequence[str]
+        self,
+        state: Mapping[str, Any],
+        population: Population | None,
+        prompt: str,
+        answers: Sequence[str],
+        silent: frozenset[str] = frozenset(),
     ) -> list[float]:
         """Return the mean utility of each answer, in log-odds; the prompt is the same for all and adds nothing."""
-        return utilities(prior_of(population), state, self._reader.read(answers))
+        ignored = {"s:" + key.removeprefix("style:") for key in silent if key.startswith("style:")}
+        read = self._reader.read(answers)
+        if ignored:
+            read = [{name: value for name, value in f.items() if name not in ignored} for f in read]
+        return utilities(prior_of(population), state, read)

@@ -28,7 +28,7 @@ Features: TypeAlias = Mapping[str, float]
 Pair: TypeAlias = tuple[Features, Features]
 
 #: How the squared length of a difference is shared between the groups of features that occur. "content" lets words
-#: speak; "style" leans on what repeats from answer to answer whatever they are about, and is used until enough is known.
+#: speak; "style" leans on what repeats from answer to answer whatever they are about: the choice until more is known.
 SHARES: Mapping[str, Mapping[str, float]] = {
     "content": {"w": 1.0, "p": 0.5, "q": 1.0, "r": 0.25, "s": 1.0, "e": 1.0},
     "style": {"w": 0.3, "p": 0.2, "q": 1.0, "r": 0.25, "s": 2.0, "e": 1.0},

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -90,3 +94,65 @@ def test_a_missing_package_names_its_extra(empty: Any, monkeypatch: pytest.Monke
     result = empty("demo", "--model", "openai:gpt-x")
     assert result.exit_code == 1
     assert "persona-sdk[openai]" in result.stderr
+
+
+class _OpenAI(BaseHTTPRequestHandler):
+    """A server that speaks just enough of OpenAI's protocol, and answers with what it was asked."""
+
+    def do_GET(self) -> None:
+        self._send("application/json", {"object": "list", "data": [{"id": "only-one", "object": "model"}]})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        notes = [m["content"] for m in asked["messages"] if m["role"] == "system"]
+        answer = f"{asked['model']} was told: {' '.join(notes) or 'nothing'}"
+        common = {"id": "c", "created": 0, "model": asked["model"]}
+        if not asked.get("stream"):
+            choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
+            self._send("application/json", {**common, "object": "chat.completion", "choices": [choice]})
+            return
+        chunks = [{"delta": {"role": "assistant", "content": answer}, "finish_reason": None}]
+        chunks.append({"delta": {}, "finish_reason": "stop"})
+        lines = [{**common, "object": "chat.completion.chunk", "choices": [{"index": 0, **c}]} for c in chunks]
+        self._send("text/event-stream", *lines)
+
+    def _send(self, kind: str, *documents: Any) -> None:
+        stream = kind != "application/json"
+        body = "".join(f"data: {json.dumps(d)}\n\n" if stream else json.dumps(d) for d in documents)
+        data = (body + ("data: [DONE]\n\n" if stream else "")).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    pytest.importorskip("langchain_openai")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), _OpenAI)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{serving.server_port}/v1"
+    serving.shutdown()
+    serving.server_close()
+
+
+def test_chat_through_a_server(persona: Any, server: str) -> None:
+    result = persona("chat", "lena", "--model", server, text="What is for dinner?\n/good\n")
+    assert result.exit_code == 0, result.output
+    assert "only-one was told: <user_notes" in result.stdout
+    assert "Does not eat meat." in result.stdout
+    assert "Noted." in result.stdout
+
+
+def test_demo_with_a_model(empty: Any, server: str) -> None:
+    result = empty("demo", "--model", f"{server}#mine")
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    assert "The model's own answers:" in words
+    assert "to Tomas to Grace" in words
+    assert words.count("mine was told") == 2

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from persona_sdk.learning import Learner
+
 
 def as_json(result: Any) -> Any:
     assert result.exit_code == 0, result.output
@@ -16,10 +18,26 @@ def as_json(result: Any) -> Any:
 
 def test_infer_goes_on_where_it_was(empty: Any, people: Path) -> None:
     first = as_json(empty("infer", str(people), "--json"))
-    assert (first["read"], first["new"], first["users"], first["learnt"]) == (62, 62, 6, 6)
+    assert (first["read"], first["new"], first["users"], first["learnt"]) == (65, 65, 6, 6)
     assert first["population"] is None, "six people are too few to tell what they have in common"
     again = as_json(empty("infer", str(people), "--json"))
-    assert (again["read"], again["new"], again["learnt"], again["population"]) == (62, 0, 0, None)
+    assert (again["read"], again["new"], again["learnt"], again["population"]) == (65, 0, 0, None)
+
+
+def test_infer_resumes_after_an_interruption(empty: Any, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, learnt = Learner.learn, []
+
+    def interrupted(self: Learner, tenant: str, user_id: str) -> Any:
+        if len(learnt) == 2:
+            raise KeyboardInterrupt
+        learnt.append(user_id)
+        return learn(self, tenant, user_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "learn", interrupted)
+        assert empty("infer", str(people)).exit_code != 0
+    report = as_json(empty("infer", str(people), "--json"))
+    assert (report["new"], report["learnt"]) == (0, 4)
 
 
 def test_infer_learns_what_many_have_in_common(empty: Any, tmp_path: Path) -> None:
@@ -43,13 +61,13 @@ def test_infer_learns_what_many_have_in_common(empty: Any, tmp_path: Path) -> No
 
 def test_infer_in_words(empty: Any, people: Path) -> None:
     result = empty("infer", str(people))
-    assert "62 signals read: 62 new." in result.stdout
+    assert "65 signals read: 65 new." in result.stdout
     assert "6 people learnt" in result.stdout
     assert result.stderr == ""  # no progress bar where nobody watches
 
 
 def test_import_does_not_learn(empty: Any, people: Path) -> None:
-    assert as_json(empty("import", str(people), "--json")) == {"read": 62, "new": 62, "problems": []}
+    assert as_json(empty("import", str(people), "--json")) == {"read": 65, "new": 65, "problems": []}
     assert as_json(empty("infer", str(people), "--json"))["learnt"] == 6
 
 
@@ -124,7 +142,7 @@ def test_forget_asks(persona: Any) -> None:
     assert persona("show", "lena").exit_code == 0
     assert "Erased: 13 signals" in persona("forget", "lena", text="y\n").stdout
     assert persona("show", "lena").exit_code == 1
-    assert as_json(persona("forget", "tomas", "--yes", "--json"))["signals"] == 11
+    assert as_json(persona("forget", "tomas", "--yes", "--json"))["signals"] == 12
 
 
 def test_export_is_what_import_takes(persona: Any, tmp_path: Path) -> None:
@@ -132,11 +150,11 @@ def test_export_is_what_import_takes(persona: Any, tmp_path: Path) -> None:
     result = persona("export", "--out", str(out))
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert len(out.read_text("utf-8").splitlines()) == 24
+    assert len(out.read_text("utf-8").splitlines()) == 25
     only = persona("export", "lena").stdout.splitlines()
     assert {json.loads(line)["user_id"] for line in only} == {"lena"}
     again = as_json(persona("--db", "sqlite:///other.db", "import", str(out), "--json"))
-    assert (again["new"], again["problems"]) == (24, [])
+    assert (again["new"], again["problems"]) == (25, [])
     assert persona("--db", "sqlite:///other.db", "export").stdout == out.read_text("utf-8")
     assert [p.name for p in tmp_path.glob(".out*")] == []
 
@@ -162,7 +180,7 @@ def test_evaluate_choices(empty: Any, rows: Path) -> None:
     report = as_json(result)
     assert report["sources"]["demo"]["n"] > 10
     assert report["sources"]["demo"]["accuracy"]["none"] == 0.5
-    assert "line 59: " in result.stderr
+    assert "line 62: " in result.stderr
     table = empty("evaluate", "choices", str(rows), "--inferrer", "contrastive").stdout
     assert "demo" in table
     assert "50.0%" in table
@@ -170,8 +188,8 @@ def test_evaluate_choices(empty: Any, rows: Path) -> None:
 
 def test_tenants_do_not_meet(persona: Any, people: Path) -> None:
     assert persona("--tenant", "b", "show", "lena").exit_code == 1
-    assert as_json(persona("--tenant", "b", "import", str(people), "--json"))["new"] == 62
-    assert len(persona("export").stdout.splitlines()) == 24
+    assert as_json(persona("--tenant", "b", "import", str(people), "--json"))["new"] == 65
+    assert len(persona("export").stdout.splitlines()) == 25
 
 
 def test_settings_come_from_the_environment(persona: Any, monkeypatch: pytest.MonkeyPatch) -> None:

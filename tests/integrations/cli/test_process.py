@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,8 @@ def test_demo(tmp_path: Path, columns: int) -> None:
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert "\x1b" not in done.stdout
     assert list(tmp_path.iterdir()) == []
+    before, after = re.search(r"picked for Tomas: (\w+) → (\w+)", words).groups()
+    assert before != after
     if columns == 100:
         assert len(done.stdout.splitlines()) <= 62
 

@@ -27,14 +27,13 @@ QUESTION = "How do I descale my kettle?"
 #: Four answers to QUESTION, written by hand: which of them would each person choose?
 ANSWERS = (
     "Half vinegar, half water. Boil, wait 30 minutes, pour out, rinse twice.",
-    "How lovely that you look after your kettle! Don't worry, it is easy: lemon juice is a gentle helper, for example "
-    "two lemons in a full kettle. Watch it fizz with the children, they will love it!",
+    "How lovely that you look after your kettle! It is easy: lemon juice is a gentle helper, for example "
+    "two lemons. Watch it fizz, you will love it!",
     "Limescale is calcium carbonate, precipitated from hard water by heat. Citric acid, about 20 g per litre, "
-    "dissolves it within 20 minutes at 60 °C without any smell; boiling water, for example, would form "
-    "sparingly soluble calcium citrate instead. Hydrochloric acid attacks stainless steel through its chloride ions: "
-    "better avoided.",
-    "Buy 350 g of citric acid for €3: it lasts 17 times. Use 20 g, wait 20 minutes, repeat in 4 weeks. That is 3 hours "
-    "of work in a year, and cheap.",
+    "dissolves it within 20 minutes at 60 °C without any smell, because the calcium remains in solution as a complex; "
+    "boiling water, for example, would form sparingly soluble calcium citrate instead. Hydrochloric acid is better "
+    "avoided, since its chloride ions attack stainless steel.",
+    "Citric acid: 350 g for €3, enough for 17 times. Take 20 g. Wait 20 minutes. Repeat in 4 weeks.",
 )
 
 #: Who is misjudged and says so.
