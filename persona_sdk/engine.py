@@ -3,14 +3,13 @@ in a thread, so that the two cannot drift apart."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
@@ -20,35 +19,22 @@ from persona_sdk.gating import gate
 from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
 from persona_sdk.learning import BackgroundLearner, Learner
-from persona_sdk.memory import Forgotten, Memory, Ruling
+from persona_sdk.memory import Forgotten, Memory, Ruling, Verdict
 from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored
 from persona_sdk.pipeline import Guard, Pipeline
 from persona_sdk.recording import Answered, Prompt, Recording
 from persona_sdk.settings import Settings
 from persona_sdk.signals import Signal, input_error
 from persona_sdk.tailoring import TailorContext
+from persona_sdk.twins import in_thread
 
 if TYPE_CHECKING:
     from persona_sdk.chat import PersonalizedChat
 
 __all__ = ["Personalizer"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Host = TypeVar("Host")
-
 #: How many calls, with their answers, this process remembers for feedback by response id and for `explain`.
 _RECENT = 2048
-
-
-def in_thread(method: Callable[Concatenate[Host, P], T]) -> Callable[Concatenate[Host, P], Coroutine[Any, Any, T]]:
-    """Make the async twin of a method: the same decisions, in a thread."""
-
-    async def twin(self: Host, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.to_thread(method, self, *args, **kwargs)
-
-    functools.update_wrapper(twin, method)
-    return twin
 
 
 class Personalizer(Recording):
@@ -149,10 +135,15 @@ class Personalizer(Recording):
     def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
         """Learn from everyone whose signals are new; return how many people that were."""
         learnt = 0
+        uncontrolled: str | None = None  # whoever is learnt first has nobody to be compared with yet
         while batch := [p.user_id for p in self._memory.pending(self._tenant)]:
             for user_id in progress(batch):
-                self._learner.learn(self._tenant, user_id)
+                lift = self._learner.learn(self._tenant, user_id).lift
                 learnt += 1
+                if lift is not None and lift.accuracy_other is None:
+                    uncontrolled = user_id
+        if uncontrolled is not None and learnt > 1:
+            self._learner.learn(self._tenant, uncontrolled)
         return learnt
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -214,9 +205,13 @@ class Personalizer(Recording):
         return self._learner.learn(self._tenant, user_id)
 
     def allow(self, user_id: str, trait_id: str) -> Persona:
-        """Take an earlier `reject` or `keep` back; `trait_id` is the trait's id, as `verdicts` of memory lists it."""
+        """Take an earlier `reject` or `keep` back; `trait_id` is the trait's id, as `rulings` lists it."""
         self._memory.rule(self._tenant, user_id, trait_id, None)
         return self._learner.learn(self._tenant, user_id)
+
+    def rulings(self, user_id: str) -> list[Verdict]:
+        """Return the traits a person took back or asked to keep; `allow` undoes them."""
+        return list(self._memory.verdicts(self._tenant, user_id).values())
 
     def forget(self, user_id: str) -> Forgotten:
         """Erase everything about a person; no byte of their text stays in the database files."""
@@ -331,7 +326,7 @@ class Personalizer(Recording):
         if tailored is not None:
             user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
             known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
-            persona = known.get(tailored.persona_version) or Persona(tenant=self._tenant, user_id=user_id)
+            persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
         else:
             persona = self.persona(str(about))
             user_id, steps = persona.user_id, ()
@@ -389,6 +384,7 @@ class Personalizer(Recording):
     areject = in_thread(reject)
     akeep = in_thread(keep)
     aallow = in_thread(allow)
+    arulings = in_thread(rulings)
     aforget = in_thread(forget)
     atailor = in_thread(tailor)
     achoose = in_thread(choose)

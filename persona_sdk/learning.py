@@ -55,7 +55,7 @@ class Learner:
         )
         verification = verify(inference)
         traits = settle(inference, verification, current, verdicts)
-        note = "" if traits and verification.accepted else inference.note or verification.reason
+        note = inference.note if verification.accepted else verification.reason
         proposal = Persona(
             tenant=tenant,
             user_id=user_id,
@@ -89,7 +89,8 @@ class Learner:
         except NotFoundError:  # forgotten while we were learning: what was derived must not come back
             return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
         self._told(proposal, verification.accepted, verification.reason)
-        return self._memory.current(tenant, user_id) or proposal.model_copy(update={"version": 0, "traits": ()})
+        now = self._memory.current(tenant, user_id)
+        return proposal.model_copy(update={"version": 0, "traits": ()}) if now is None else now
 
     def _state_of(self, current: Persona) -> dict[str, object] | None:
         state = self._memory.state(current.tenant, current.user_id, current.version)

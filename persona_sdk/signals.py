@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -170,7 +171,8 @@ def _is_tag(part: int | str) -> bool:
     return part in _KINDS
 
 
-class Choice(Frozen):
+@dataclass(frozen=True, slots=True)
+class Choice:
     """One answer taken over another, whatever kind of signal showed it.
 
     `certainty` in (0, 1] says how strongly the signal speaks: an explicit choice is 1, an abandoned answer less.

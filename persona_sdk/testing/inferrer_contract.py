@@ -142,7 +142,7 @@ class InferrerContract:
     def test_predictions_are_probabilities(self, inferrer: Inferrer, asked: InferenceRequest) -> None:
         """An inferrer that predicts gives a probability per choice, and the rest of 1 to the choice turned round."""
         choices = choices_of(asked.signals)[:5]
-        turned = [c.model_copy(update={"chosen": c.rejected, "rejected": c.chosen}) for c in choices]
+        turned = [replace(c, chosen=c.rejected, rejected=c.chosen) for c in choices]
         for request in (asked, replace(asked, signals=())):
             try:
                 there = inferrer.predict(request, choices)

@@ -22,9 +22,6 @@ __all__ = ["import_file", "infer", "refit"]
 
 #: How many broken lines are shown one by one.
 _SHOWN = 20
-#: With fewer people than this, what they "have in common" is mostly what single ones of them like, and their own
-#: choices would then be predicted well without their personas: they are learnt each on their own.
-_ENOUGH_PEOPLE = 10
 #: The personalizer hands over people waiting to be learnt in batches of this many; a smaller one is the last.
 _PAGE = 1000
 
@@ -107,7 +104,7 @@ def _import(personalizer: Personalizer, file: Path, user: str | None) -> ImportR
 
 
 def _learn(personalizer: Personalizer, users: int) -> tuple[int, Population | None]:
-    """Learn from everyone whose signals are new, first what all have in common if there are enough of them."""
+    """Learn from everyone whose signals are new, first what all have in common."""
     population: Population | None = None
     track: progress.People | None = None
 
@@ -115,8 +112,7 @@ def _learn(personalizer: Personalizer, users: int) -> tuple[int, Population | No
         nonlocal population, track
         waiting = list(batch)
         if track is None:
-            if users >= _ENOUGH_PEOPLE:
-                population = _refit(personalizer, users)
+            population = _refit(personalizer, users)
             total = len(waiting) if len(waiting) < _PAGE else users
             track = shown.enter_context(progress.people("personas", total))
         return track(waiting)

@@ -84,7 +84,7 @@ def traits(console: Console, shown: Persona, why: Explanation | None = None) -> 
             said.append(f"\n{one_line(line, 100)}", style="dim")
         table.add_row(weight(trait), said, one_line(trait.key, 60), trait.status)
     console.print(table)
-    console.print("\nweight: change in the log-odds of a choice, with its 95 % interval; said: in their own words")
+    console.print("\nweight: change in the log-odds of a choice, with its 80 % interval; said: in their own words")
 
 
 def explanation(console: Console, shown: Explanation) -> None:
@@ -166,31 +166,26 @@ def plugins(console: Console, statuses: Iterable[PluginStatus]) -> None:
     console.print(table)
 
 
-_CONDITIONS = ("none", "shared", "persona", "other")
+_ARMS = ("none", "shared", "persona", "other", "verified")
 
 
 def choices(console: Console, report: Mapping[str, Any]) -> None:
     """Print an evaluation of choices: accuracy under each condition, by where the rows come from."""
-    table = simple_table("source", "n", *_CONDITIONS, "calibration", "seconds", right=("n", "calibration", "seconds"))
+    numbers = ("n", *_ARMS, "±", "off")
+    table = simple_table("source", *numbers, right=numbers)
     for source, measured in report["sources"].items():
-        accuracy, error = measured["accuracy"], measured.get("standard_error", {})
-        cells = [_share(accuracy.get(c), error.get(c)) for c in _CONDITIONS]
-        off = _number((measured.get("calibration_error") or {}).get("persona"), "{:.3f}")
-        table.add_row(
-            one_line(source, 60), f"{measured['n']:,}", *cells, off, _number(measured.get("seconds"), "{:.1f}")
-        )
+        accuracy = [_percent(measured["accuracy"].get(arm)) for arm in _ARMS]
+        error, off = ((measured.get(what) or {}).get("persona") for what in ("standard_error", "calibration_error"))
+        table.add_row(one_line(source, 60), f"{measured['n']:,}", *accuracy, _percent(error), _percent(off))
     console.print(table)
+    seconds = sum(measured.get("seconds") or 0 for measured in report["sources"].values())
     console.print(
-        "\nShare of held-out choices predicted right, ± one standard error. none: nothing known; shared: what people"
-        " have in common; persona: and this person's own choices; other: and somebody else's instead."
+        "\nHeld-out choices predicted right, in per cent, knowing nothing (none), what people have in common (shared),"
+        " also this person's own choices (persona), somebody else's instead (other), or their own only where"
+        f" verification believed them (verified). ±: one standard error of persona; off: its calibration error."
+        f" {seconds:.1f} s."
     )
 
 
-def _share(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1%}" if error is None else f"{value:.1%} ± {error:.1%}"
-
-
-def _number(value: Any, shape: str) -> str:
-    return shape.format(value) if isinstance(value, int | float) else "–"
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

@@ -9,7 +9,7 @@ import numpy as np
 from persona_plugins.contrastive.belief import Belief, Evidence, utilities
 from persona_plugins.contrastive.laplace import Array
 from persona_plugins.contrastive.phrasing import traits_of
-from persona_plugins.contrastive.population import Prior, fit_prior
+from persona_plugins.contrastive.population import MINIMUM_PAIRS, MINIMUM_PEOPLE, Prior, fit_prior
 from persona_plugins.contrastive.reading import Embedder, Reader, prior_of, prompt_groups
 from persona_plugins.contrastive.statements import Statement, standing, statements_in
 from persona_sdk.inference import (
@@ -99,13 +99,13 @@ class Contrastive(Inferrer):
         return standing_now, choices_before
 
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
-        """Fit the tenant's prior; None with fewer than two people who chose anything."""
+        """Fit the tenant's prior; None with too few people or choices to speak of a population."""
         people = []
         for history in histories:
             choices = choices_of(history.signals)
             if choices:
                 people.append(self._reader.user_pairs(history.user_id, choices))
-        if len(people) < 2:
+        if len(people) < MINIMUM_PEOPLE or sum(len(p.pairs) for p in people) < MINIMUM_PAIRS:
             return None
         prior = fit_prior(people)
         return Population(

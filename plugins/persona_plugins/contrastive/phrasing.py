@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 import numpy as np
@@ -30,11 +31,14 @@ SURE = 1.2816
 #: A feature has to differ in this many of a person's choices before anything is said about it.
 MINIMUM_SUPPORT = 3
 MOST_TRAITS = 8
-_CANDIDATES = 60
+_CANDIDATES = 30
+#: Of directions that say the same, these are named last: nobody says of themselves that they like long sentences.
+_TECHNICAL = frozenset({"s:sentence_length", "s:reading_level", "s:paragraphs", "s:exclamations"})
+_VAGUE = 0.8
 #: Cosine between two features' differences from which they go together: style measures move together loosely.
-_TOGETHER = {"w": 0.9, "p": 0.9, "s": 0.5}
+_TOGETHER = {"wp": 0.9, "s": 0.7, "q": 2.0}
 #: Cosine between two directions from which they say the same.
-_SAME = 0.6
+_SAME = 0.8
 
 #: What to say of a style dimension, for more of it and for less.
 STYLE_PHRASES = {
@@ -60,10 +64,15 @@ STYLE_PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """A direction in feature space that can be put in words: its representative feature, and the vector (d)."""
+    """A direction in feature space that can be put in words: the features it may be called by, and the vector (d)."""
 
-    name: str
+    names: Sequence[str]
     vector: Array
+
+    @property
+    def name(self) -> str:
+        """Of names that say the same, the phrase with the most content, then the first by name."""
+        return min(self.names, key=_telling)
 
 
 def traits_of(belief: Belief, choices: Sequence[Choice], inferrer: str) -> list[Trait]:
@@ -73,12 +82,15 @@ def traits_of(belief: Belief, choices: Sequence[Choice], inferrer: str) -> list[
         return []
     means, variances = belief.effect(np.stack([d.vector for d in directions]))
     deviations = np.sqrt(np.maximum(variances, 1e-12))
-    order = np.argsort(-np.abs(means) / deviations)
+    plain = np.array([_VAGUE if d.names[0] in _TECHNICAL else 1.0 for d in directions])
+    order = np.argsort(-np.abs(means) / deviations * plain)
     traits: list[Trait] = []
     told: list[Array] = []
     for i in order:
-        if abs(means[i]) < SURE * deviations[i] or len(traits) == MOST_TRAITS:
+        if len(traits) == MOST_TRAITS:
             break
+        if abs(means[i]) < SURE * deviations[i]:
+            continue
         unit = directions[i].vector / np.linalg.norm(directions[i].vector)
         if all(abs(float(unit @ other)) < _SAME for other in told):
             told.append(unit)
@@ -100,31 +112,29 @@ def _directions(belief: Belief) -> list[_Direction]:
         "q": [i for i in enough if belief.names[i][0] == "q"],
     }
     directions: list[_Direction] = []
-    for candidates in by_kind.values():
-        for i in candidates:
+    for kind, candidates in by_kind.items():
+        slopes = _slopes(rows[:, candidates], _TOGETHER[kind])
+        for i, slope in zip(candidates, slopes, strict=True):
             if not _can_be_said(belief.names[i]):
                 continue
             vector = np.zeros(len(belief.names))
-            together = _together(rows, i, candidates, belief.names)
-            for j, slope in together.items():
-                vector[j] = slope * typical[i]
-            named = [belief.names[j] for j, slope in together.items() if slope > 0 and belief.names[j][0] in "wp"]
-            directions.append(_Direction(_most_telling(named) if named else belief.names[i], vector))
+            vector[candidates] = slope * typical[i]
+            called = [candidates[j] for j in np.flatnonzero(slope > 0)] if kind == "wp" else [i]
+            directions.append(_Direction([belief.names[j] for j in called], vector))
     return directions
 
 
-def _together(rows: Array, i: int, candidates: Sequence[int], names: Sequence[str]) -> dict[int, float]:
-    """Return the candidates whose differences go with those of feature i, each with its slope on feature i."""
-    square = float(rows[:, i] @ rows[:, i])
-    slopes = {i: 1.0}
-    for j in candidates:
-        product = float(rows[:, i] @ rows[:, j])
-        cosine = product / np.sqrt(square * float(rows[:, j] @ rows[:, j]))
-        if j != i and abs(cosine) >= _TOGETHER.get(names[i][0], 2.0):
-            slopes[j] = product / square
+def _slopes(columns: Array, together: float) -> Array:
+    """Return the slope of every feature's differences on each one's (c × c), 0 where the two do not go together."""
+    products = columns.T @ columns
+    squares = np.diag(products)
+    cosines = products / np.sqrt(np.outer(squares, squares))
+    slopes: Array = np.where(np.abs(cosines) >= together, products / squares[:, None], 0.0)
+    np.fill_diagonal(slopes, 1.0)
     return slopes
 
 
+@lru_cache(maxsize=16_384)
 def _can_be_said(name: str) -> bool:
     group, _, what = name.partition(":")
     if group == "s":
@@ -132,9 +142,9 @@ def _can_be_said(name: str) -> bool:
     return group == "q" or (group in "wp" and bool(content_words(what)))
 
 
-def _most_telling(names: Sequence[str]) -> str:
-    """Of features that say the same, prefer the phrase with the most content, then the first by name."""
-    return min(names, key=lambda n: (-len(content_words(n[2:])), len(words(n[2:])), n))
+@lru_cache(maxsize=16_384)
+def _telling(name: str) -> tuple[int, int, str]:
+    return -len(content_words(name[2:])), len(words(name[2:])), name
 
 
 def _trait(

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from persona_plugins.contrastive.laplace import Array, Mode, find_mode, log_sigmoid, moments, predictive
 from persona_plugins.contrastive.space import SHARES, Measure, Pair, Space, matrix
 
-__all__ = ["MINIMUM_USERS", "Prior", "UserPairs", "fit_prior"]
+__all__ = ["MINIMUM_PAIRS", "MINIMUM_PEOPLE", "MINIMUM_USERS", "Prior", "UserPairs", "fit_prior"]
 
 Index: TypeAlias = npt.NDArray[np.intp]
 
@@ -47,9 +47,10 @@ TYPICAL = (3.0, 3.0)
 TEMPERATURES = (0.7, 0.85, 1.0)
 FOLDS = 5
 
-#: With fewer people or choices, how much people differ is not estimated but assumed.
-TUNED_FROM_USERS = 5
-TUNED_FROM_CHOICES = 100
+#: With fewer people or choices there is no population: it would be the average of a few, each of them recognisable in
+#: it, and their own held-out choices would no longer be held out.
+MINIMUM_PEOPLE = 5
+MINIMUM_PAIRS = 100
 #: Variance of a person's weights where no population has been fitted.
 DEFAULT_PERSONAL = 4.0
 
@@ -122,19 +123,18 @@ def vocabulary(people: Sequence[UserPairs], minimum_users: int = MINIMUM_USERS) 
 
 
 def fit_prior(people: Sequence[UserPairs], seed: int = 0) -> Prior:
-    """Fit the population on people's choices."""
+    """Fit the population on people's choices; there should be `MINIMUM_PEOPLE` and `MINIMUM_PAIRS` or more."""
     rng = np.random.default_rng(seed)
     people = _drawn(people, rng)
     pairs = [pair for person in people for pair in person.pairs]
     known = vocabulary(people)
-    tuned = len(people) >= TUNED_FROM_USERS and len(pairs) >= TUNED_FROM_CHOICES
     with threadpool_limits(limits=1, user_api="blas"):  # matrices this small are slower on several threads
         problems = []
-        for shares in SHARES if tuned else ("style",):
+        for shares in SHARES:
             space = Space.fit(pairs, known, shares)
             problems.append((space, _Problem.build(people, space, np.random.default_rng(seed))))
-        space, problem = max(problems, key=lambda p: p[1].log_score(*TYPICAL)) if tuned else problems[0]
-        shared, personal, temperature = problem.select(tuned=tuned)
+        space, problem = max(problems, key=lambda p: p[1].log_score(*TYPICAL))
+        shared, personal, temperature = problem.select()
         mode = problem.fit(np.arange(len(pairs)), shared, personal)
     weights = shared * (problem.differences.T @ mode.alpha)
     mean = dict(zip(problem.names, map(float, weights), strict=True))
@@ -221,12 +221,10 @@ class _Problem:
         """Mean log probability of held-out choices."""
         return float(np.log(self.held_out(shared, personal)[0]).mean())
 
-    def select(self, *, tuned: bool) -> tuple[float, float, float]:
-        """Choose σ², τ² and the temperature by cross-validated log probability; σ² only if not `tuned`."""
+    def select(self) -> tuple[float, float, float]:
+        """Choose σ², τ² and the temperature by cross-validated log probability."""
         without = {s: np.log(self.held_out(s, 0.0)[0]) for s in SHARED_GRID}
         shared = max(without, key=lambda s: float(without[s].mean()))
-        if not tuned:
-            return shared, DEFAULT_PERSONAL, 1.0
         personal, best = 0.0, without[shared]
         for candidate in PERSONAL_GRID:
             mine, others = map(np.log, self.held_out(shared, candidate))

@@ -46,7 +46,7 @@ class Measure:
 
     def read(self, value: float, *, numeric: bool) -> float:
         """Return the scaled value."""
-        return (self.transform(value, numeric=numeric) - self.centre) * self.scale
+        return ((self.transform(value, numeric=True) if numeric else value) - self.centre) * self.scale
 
     def transform(self, value: float, *, numeric: bool) -> float:
         """Bring a quantity onto the scale it is compared on; other features stay as they are."""
@@ -94,7 +94,7 @@ class Space:
 
     def extended(self, pairs: Sequence[Pair]) -> Space:
         """Add the features that only these choices have, one person's own words and quantities."""
-        unknown = {name for pair in pairs for f in pair for name in f if name not in self.measures}
+        unknown: set[str] = set().union(*(features for pair in pairs for features in pair)) - self.measures.keys()
         if not unknown:
             return self
         if not self.measures:  # no population: one unit is a typical difference of their own
@@ -108,14 +108,24 @@ class Space:
 
     def difference(self, pair: Pair) -> dict[str, float]:
         """Return chosen − rejected, scaled, of the features that differ."""
-        chosen, rejected = pair
         out: dict[str, float] = {}
-        for features, sign in ((chosen, 1.0), (rejected, -1.0)):
+        chosen, rejected = pair
+        measures = self.measures
+        for features, opposite, sign in ((chosen, rejected, 1.0), (rejected, chosen, -1.0)):
             for name, value in features.items():
-                measure = self.measures.get(name)
-                if measure is not None and measure.scale:
-                    out[name] = out.get(name, 0.0) + sign * measure.read(value, numeric=is_numeric(name))
-        return {name: z for name, z in out.items() if abs(z) > 1e-12}
+                other = opposite.get(name)
+                if other == value or (other is not None and sign < 0):
+                    continue  # the same in both, or already compared from the other side
+                measure = measures.get(name)
+                if measure is None:
+                    continue
+                numeric = name[0] in "qr"
+                z = sign * measure.read(value, numeric=numeric)
+                if other is not None:
+                    z -= measure.read(other, numeric=numeric)
+                if z > 1e-12 or z < -1e-12:
+                    out[name] = z
+        return out
 
 
 def matrix(rows: Sequence[Mapping[str, float]]) -> tuple[list[str], Array]:

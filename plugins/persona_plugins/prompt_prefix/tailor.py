@@ -49,7 +49,9 @@ def render(traits: Sequence[Trait], version: int, max_tokens: int) -> tuple[str,
     used: list[Trait] = []
     for trait in traits:
         line = f"- {as_data(trait.statement)}\n"
-        if estimate_tokens(opening + "".join([*lines, line]) + closing) <= max_tokens:
+        if line in lines:  # one sentence of theirs may have become several traits
+            used.append(trait)
+        elif estimate_tokens(opening + "".join([*lines, line]) + closing) <= max_tokens:
             lines.append(line)
             used.append(trait)
     return opening + "".join(lines) + closing, used

@@ -183,7 +183,7 @@ def test_evaluate_choices(empty: Any, rows: Path) -> None:
     assert "line 62: " in result.stderr
     table = empty("evaluate", "choices", str(rows), "--inferrer", "contrastive").stdout
     assert "demo" in table
-    assert "50.0%" in table
+    assert "50.0" in table
 
 
 def test_tenants_do_not_meet(persona: Any, people: Path) -> None:

@@ -26,14 +26,16 @@ QUESTION = "How do I descale my kettle?"
 
 #: Four answers to QUESTION, written by hand: which of them would each person choose?
 ANSWERS = (
-    "Half vinegar, half water. Boil, wait 30 minutes, pour out, rinse twice.",
-    "How lovely that you look after your kettle! It is easy: lemon juice is a gentle helper, for example "
-    "two lemons. Watch it fizz, you will love it!",
-    "Limescale is calcium carbonate, precipitated from hard water by heat. Citric acid, about 20 g per litre, "
-    "dissolves it within 20 minutes at 60 °C without any smell, because the calcium remains in solution as a complex; "
-    "boiling water, for example, would form sparingly soluble calcium citrate instead. Hydrochloric acid is better "
-    "avoided, since its chloride ions attack stainless steel.",
-    "Citric acid: 350 g for €3, enough for 17 times. Take 20 g. Wait 20 minutes. Repeat in 4 weeks.",
+    "1 part vinegar, 1 part water. Boil, wait 30 minutes, rinse twice.",
+    "What a lovely little job! Lemon juice is a gentle helper, for example two lemons in a full kettle. Watch "
+    "it fizz, the children will love it!",
+    "Limescale is calcium carbonate, precipitated from hard water by the heat of the element. Citric acid, at "
+    "about 20 g per litre of water, dissolves it within 20 minutes at 60 °C and without any smell, because the"
+    " calcium remains in solution as a complex; in boiling water, for example, it would form the sparingly "
+    "soluble citrate instead. Hydrochloric acid is better avoided, since its chloride ions attack the "
+    "stainless steel.",
+    "Buy citric acid: 350 g for €3. That is enough for 17 times. You take 20 g and wait 20 minutes. You do it "
+    "every 4 weeks. You save 90 %.",
 )
 
 #: Who is misjudged and says so.

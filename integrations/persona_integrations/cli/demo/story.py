@@ -67,7 +67,7 @@ def _learn(personalizer: Personalizer, console: Any) -> None:
 
 def _predict(personalizer: Personalizer, console: Any) -> None:
     screen.heading(console, 2, "What was learnt, and how well it predicts choices it has not seen")
-    console.print("In front: how much it moves a choice, for (+) or against (-), give or take (log-odds, 95 %).")
+    console.print("In front: how much it moves a choice, for (+) or against (-), give or take (log-odds, 80 %).")
     for user in WHO:
         persona = personalizer.persona(user)
         screen.person(console, persona, personalizer.signals(user))
