@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import cProfile
 import pstats
-import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Figure, arguments, report, say, ticking
+from harness import say, ticking
 from threadpoolctl import threadpool_limits
-from workload import people, preferences
 
 from persona_plugins.contrastive.features import features
 from persona_plugins.contrastive.inferrer import Contrastive
@@ -114,20 +110,30 @@ def read(history: History) -> list[Pair]:
     return [(features(c.chosen), features(c.rejected)) for c in choices_of(history[1])]
 
 
+def prepared(known: Sequence[History], asked: Sequence[History], url: str) -> tuple[Personalizer, float, Population]:
+    """Return a personalizer that has a population, fitted on `known`, and signals to learn from; and the refit's time.
+
+    The population is fitted before the others choose, so that their texts are new to whoever learns from them.
+    """
+    personalizer = Personalizer(url, learning="manual")
+    personalizer.observe([signal for _, signals in known for signal in signals])
+    start = time.perf_counter()
+    population = personalizer.refit()
+    refit = time.perf_counter() - start
+    if population is None:
+        sys.exit("no population was fitted")
+    say(f"refit on {len(known)} people in {refit:.1f} s")
+    personalizer.observe([signal for _, signals in asked for signal in signals])
+    return personalizer, refit, population
+
+
 def measure_learn(known: Sequence[History], asked: Sequence[History], url: str) -> tuple[float, Clock, Population]:
-    """Refit on `known`, then learn from everyone in `asked`: read signals, infer, verify, remember."""
-    with Personalizer(url, learning="manual") as personalizer:
-        personalizer.observe([signal for _, signals in known for signal in signals])
-        start = time.perf_counter()
-        population = personalizer.refit()
-        refit = time.perf_counter() - start
-        if population is None:
-            sys.exit("no population was fitted")
-        say(f"refit on {len(known)} people in {refit:.1f} s")
-        personalizer.observe([signal for _, signals in asked for signal in signals])
+    """Learn from everyone in `asked`: read signals, infer, verify, remember."""
+    personalizer, refit, population = prepared(known, asked, url)
+    with personalizer:
         clock = Clock()
         clock.time(lambda history: personalizer.learn(history[0]), ticking("learn", asked))
-        return refit, clock, population
+    return refit, clock, population
 
 
 class Inferring:
@@ -178,62 +184,11 @@ def profile(title: str, work: Callable[[], object]) -> None:
     pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(15)
 
 
-def figures(refit: float, learn: Clock, memory: Clock, clocks: Mapping[str, Clock]) -> list[Figure]:
-    """Put each rate beside its alternative."""
-    cold, plain_cold = clocks["cold"], clocks["plain cold"]
-    unit = "people/s"
-    return [
-        Figure("learn, SQLite file", learn.rate, unit, "plain ridge, cold texts, no memory", plain_cold.rate),
-        Figure("learn, SQLite in memory", memory.rate, unit, "plain ridge, cold texts, no memory", plain_cold.rate),
-        Figure("infer, cold texts", cold.rate, unit, "plain ridge, cold texts", plain_cold.rate, at_least=AIM),
-        Figure(
-            "infer, features read", clocks["warm"].rate, unit, "plain ridge, features read", clocks["plain"].rate,
-            at_least=AIM,
-        ),
-        Figure(
-            "infer, features read", clocks["warm"].rate, unit, "plain ridge and 20 refits to hold out",
-            clocks["plain held out"].rate,
-        ),
-        Figure("refit", refit, "s", f"{POPULATION} × infer, cold texts", POPULATION / cold.rate),
-    ]  # fmt: skip
-
-
-def main() -> None:
-    """Measure, or show a profile."""
-    parser = arguments(__doc__ or "")
-    parser.add_argument("--profile", action="store_true", help="also print where the time goes")
-    args = parser.parse_args()
-    count = BLOCK if args.quick else 8 * BLOCK
-    rng = random.Random(7)
-    group = people(POPULATION + 3 * count, rng)
-    made = [(person.user_id, preferences(person, CHOICES, rng)) for person in ticking("choices made up", group)]
-    known, first, second, third = (
-        made[:POPULATION],
-        made[POPULATION : POPULATION + count],
-        made[POPULATION + count : POPULATION + 2 * count],
-        made[POPULATION + 2 * count :],
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        refit, learn, population = measure_learn(known, first, f"sqlite:///{Path(folder) / 'bench.db'}")
-    _, memory, _ = measure_learn(known, second, "sqlite://")
-    inferring = Inferring(known, population)
-    for start in ticking("blocks inferred five ways", range(0, count, BLOCK)):
-        inferring.measure(third[start : start + BLOCK])
-    some = third[:BLOCK]
-    fresh = {person.user_id: preferences(person, FRESH, rng) for person in group[-count:][:BLOCK]}
-    ours, theirs = inferring.accuracy(some, fresh)
-    cpu = {name: f"{clock.cpu / clock.people * 1e3:.2f}" for name, clock in inferring.clocks.items()}
-    remarks = [
-        f"{count:,} people a line ({20 * count // BLOCK} for the refits), {CHOICES} choices each; one thread",
-        f"processor ms a person: learn {learn.cpu / learn.people * 1e3:.2f}, "
-        + ", ".join(f"{name} {ms}" for name, ms in cpu.items()),
-        f"{np.mean(inferring.traits):.1f} traits a person; of {FRESH * len(some):,} fresh choices, infer predicts "
-        f"{ours:.1%} and plain ridge {theirs:.1%}",
-    ]
-    report("Inference", figures(refit, learn, memory, inferring.clocks), remarks, args.json)
-    if args.profile:
-        profile("infer, features read", lambda: [inferring.infer(h) for h in third[-BLOCK:]])
-        profile("infer, cold texts", lambda: [inferring.infer(h) for h in first[:BLOCK]])
+def profiles(known: Sequence[History], first: Sequence[History], inferring: Inferring) -> None:
+    """Profile learning, and inference from cold texts and then again; `first` are people not read for a while."""
+    personalizer, _, _ = prepared(known[:40], first[:BLOCK], "sqlite://")
+    with personalizer:
+        profiles(known, first, inferring)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ SCENES = {
     ),
 }
 SLOTS = {
-    "look": "modern rustic elegant simple colourful historic tiny grand".split(),
-    "place": "harbour station market museum park castle river theatre".split(),
-    "room": "quiet bright shaded spacious cosy airy".split(),
-    "extra": "terrace garden library rooftop fireplace pool playground workshop".split(),
-    "word": "charming relaxing lively practical romantic surprising peaceful".split(),
+    "look": "modern rustic elegant historic".split(),
+    "place": "harbour station market museum castle".split(),
+    "room": "quiet bright spacious cosy".split(),
+    "extra": "terrace garden library fireplace pool".split(),
+    "word": "charming relaxing lively practical".split(),
 }
 CITIES = "Lisbon Ghent Turin Bergen Krakow Graz Porto Leeds Malmo Trieste Bilbao Split".split()
 
@@ -47,13 +47,15 @@ class Person:
 
 
 def people(count: int, rng: random.Random, prefix: str = "user") -> list[Person]:
-    """Make people who share some taste and differ in more."""
+    """Make people who share some taste, and of whom each has a few strong likes and dislikes of their own."""
     words = [w for listed in SLOTS.values() for w in listed]
-    shared = {w: rng.gauss(0, 0.7) for w in words}
-    return [
-        Person(f"{prefix}-{i}", {w: m + rng.gauss(0, 1.2) for w, m in shared.items()}, rng.gauss(-0.5, 1.0))
-        for i in range(count)
-    ]
+    shared = {w: rng.gauss(0, 0.5) for w in words}
+    made = []
+    for i in range(count):
+        own = {w: rng.choice((-3.0, 3.0)) for w in rng.sample(words, 5)}
+        weights = {w: m + own.get(w, 0.0) for w, m in shared.items()}
+        made.append(Person(f"{prefix}-{i}", weights, rng.gauss(-0.5, 2.0)))
+    return made
 
 
 def offer(scene: str, rng: random.Random) -> tuple[str, dict[str, str], int]:

@@ -20,7 +20,7 @@ from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
 from persona_sdk.learning import BackgroundLearner, Learner
 from persona_sdk.memory import Forgotten, Memory, Ruling, Verdict
-from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored
+from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
 from persona_sdk.pipeline import Guard, Pipeline
 from persona_sdk.recording import Answered, Prompt, Recording
 from persona_sdk.settings import Settings
@@ -307,7 +307,7 @@ class Personalizer(Recording):
 
     def score(self, user_id: str, prompt: str, answers: Sequence[str]) -> list[float]:
         """Return one utility per answer, in log-odds, for this person; an empty list when nothing is known of them."""
-        call = ChatCall(user_id=user_id, tenant=self._tenant, messages=(Message(role="user", content=prompt),))
+        call = self._asked(user_id, prompt)
         return self._score(self.persona(user_id), frozenset(), call, answers)
 
     def answered(self, tailored: Tailored, answer: str) -> None:

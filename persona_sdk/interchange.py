@@ -60,7 +60,7 @@ def _line(file: BinaryIO) -> bytes:
 
 def _parse(line: bytes, number: int, tenant: str, user_id: str | None) -> Signal | Problem:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8-sig"))
         return signal_from_row(row, tenant=tenant, user_id=user_id)
     except UnicodeDecodeError as error:
         return Problem(number, f"not UTF-8 at byte {error.start}")
@@ -70,6 +70,8 @@ def _parse(line: bytes, number: int, tenant: str, user_id: str | None) -> Signal
         return Problem(number, "nested too deeply")
     except InputError as error:
         return Problem(number, str(error))
+    except ValueError:
+        return Problem(number, "not JSON: a number has too many digits")
 
 
 def signal_from_row(row: Any, *, tenant: str, user_id: str | None = None) -> Signal:
@@ -84,7 +86,7 @@ def signal_from_row(row: Any, *, tenant: str, user_id: str | None = None) -> Sig
     if not isinstance(row, Mapping):
         raise InputError(f"a row must be a JSON object, this is {type(row).__name__}")
     row = dict(row)
-    user = row.get("user_id", user_id)
+    user = user_id if row.get("user_id") is None else row["user_id"]
     if user is None:
         raise InputError("user_id: missing, so nobody can be learnt from this row", field="user_id")
     common = {"tenant": tenant, "user_id": user}

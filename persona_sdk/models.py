@@ -39,6 +39,8 @@ def _identifier(value: str) -> str:
         raise ValueError(f"has {len(value):,} characters, more than {MAX_IDENTIFIER}")
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise ValueError("contains control characters")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError("is not valid Unicode (a lone surrogate)")
     return value
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from persona_sdk.errors import InputError
 from persona_sdk.models import Frozen, Identifier, Message, utc_now
@@ -55,15 +63,25 @@ def _conversation(value: Any) -> Any:
         if not value:
             raise ValueError("is empty")
         for message in value:
-            content = message.content if isinstance(message, Message) else message.get("content")
+            content = message.get("content") if isinstance(message, Mapping) else getattr(message, "content", None)
             if isinstance(content, str) and content:
                 _text(content)
         return tuple(value)
     return value
 
 
+def _storable(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Reject what a message holds beside plain text when it cannot be stored: it would fail a whole batch later."""
+    for number, message in enumerate(messages):
+        try:
+            message.model_dump_json()
+        except ValueError:  # a lone surrogate, nesting without end, or what is no JSON
+            raise ValueError(f"message {number} cannot be stored: it is not valid Unicode or not plain JSON") from None
+    return messages
+
+
 Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
-Conversation: TypeAlias = Annotated[tuple[Message, ...], BeforeValidator(_conversation)]
+Conversation: TypeAlias = Annotated[tuple[Message, ...], BeforeValidator(_conversation), AfterValidator(_storable)]
 
 
 class SignalBase(Frozen):
@@ -79,7 +97,10 @@ class SignalBase(Frozen):
     @field_validator("at")
     @classmethod
     def _aware(cls, value: datetime) -> datetime:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
 class Preference(SignalBase):

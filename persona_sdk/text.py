@@ -89,8 +89,9 @@ def as_data(text: str, limit: int = 240) -> str:
     Control, bidirectional-override and other invisible characters are dropped, role and template markers are taken
     out, and the delimiters this SDK quotes with cannot occur in the result.
     """
-    text = unicodedata.normalize("NFC", text[: limit * 8])
+    text = text[: limit * 8]
     text = "".join(c if unicodedata.category(c)[0] != "C" else (" " if c in "\n\r\t" else "") for c in text)
+    text = unicodedata.normalize("NFC", text)
     previous = None
     while previous != text:  # taking one marker out may join the halves of another
         previous = text

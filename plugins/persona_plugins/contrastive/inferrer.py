@@ -29,6 +29,12 @@ __all__ = ["Contrastive"]
 
 #: Fewer choices than this are held out one step ahead, each predicted from those before it.
 LEAVE_OUT_FROM = 6
+#: Measures that a stated dimension speaks about too: who wants detail no longer prefers short sentences.
+GOES_WITH = {
+    "length": ("sentence_length", "paragraphs"),
+    "warmth": ("exclamations", "first_person"),
+    "reading_level": ("sentence_length",),
+}
 #: Log-odds shown for a trait somebody stated: their word, not an estimate.
 STATED_WEIGHT = 1.0
 
@@ -79,7 +85,12 @@ class Contrastive(Inferrer):
             pairs=self._reader.pairs(choices),
             certainty=[c.certainty for c in choices],
             groups=prompt_groups(choices),
-            stated={f"s:{s.feature}": (s.direction, before.get(s, 0)) for s in said if s.feature and not s.scope},
+            stated={
+                f"s:{feature}": (s.direction, before.get(s, 0))
+                for s in said
+                if s.feature and not s.scope
+                for feature in (s.feature, *GOES_WITH.get(s.feature, ()))
+            },
         )
 
     def _said(

@@ -64,64 +64,71 @@ STYLE_PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """A direction in feature space that can be put in words: the features it may be called by, and the vector (d)."""
+    """One direction (d) and the feature it is called by."""
 
-    names: Sequence[str]
+    name: str
     vector: Array
 
-    @property
-    def name(self) -> str:
-        """Of names that say the same, the phrase with the most content, then the first by name."""
-        return min(self.names, key=_telling)
+
+@dataclass(frozen=True, slots=True)
+class _Directions:
+    """Directions in feature space that can be put in words: vectors (t × d), and the features each may be called by."""
+
+    vectors: Array
+    called: Sequence[Sequence[int]]
+
+    def name(self, i: int, names: Sequence[str]) -> str:
+        """Of features that say the same, the phrase with the most content, then the first by name."""
+        return min((names[j] for j in self.called[i]), key=_telling)
 
 
 def traits_of(belief: Belief, choices: Sequence[Choice], inferrer: str) -> list[Trait]:
     """Return the traits this belief is sure of, the surest first. `choices` are those of the belief's rows."""
-    directions = _directions(belief) if belief.prior.personal > 0 else []  # else nothing here is this person's own
-    if not directions:
+    if belief.prior.personal == 0 or not belief.choices:  # nothing here is this person's own
         return []
-    means, variances = belief.effect(np.stack([d.vector for d in directions]))
-    deviations = np.sqrt(np.maximum(variances, 1e-12))
-    plain = np.array([_VAGUE if d.names[0] in _TECHNICAL else 1.0 for d in directions])
-    order = np.argsort(-np.abs(means) / deviations * plain)
+    directions = _directions(belief)
+    means, variances = belief.effect(directions.vectors)
+    sureness = np.abs(means) / np.sqrt(np.maximum(variances, 1e-12))
+    plainness = np.array([_VAGUE if belief.names[c[0]] in _TECHNICAL else 1.0 for c in directions.called])
     traits: list[Trait] = []
     told: list[Array] = []
-    for i in order:
-        if len(traits) == MOST_TRAITS:
-            break
-        if abs(means[i]) < SURE * deviations[i]:
+    for i in np.argsort(-sureness * plainness):
+        if sureness[i] < SURE or len(traits) == MOST_TRAITS:
             continue
-        unit = directions[i].vector / np.linalg.norm(directions[i].vector)
+        vector = directions.vectors[i]
+        unit = vector / np.linalg.norm(vector)
         if all(abs(float(unit @ other)) < _SAME for other in told):
             told.append(unit)
-            effect = (float(means[i]), float(deviations[i]))
-            traits.append(_trait(belief, choices, directions[i], effect, inferrer))
+            name = directions.name(int(i), belief.names)
+            effect = (float(means[i]), float(np.sqrt(variances[i])))
+            traits.append(_trait(belief, choices, _Direction(name, vector), effect, inferrer))
     return traits
 
 
-def _directions(belief: Belief) -> list[_Direction]:
+def _directions(belief: Belief) -> _Directions:
     """Collect the directions that this person's own choices speak about."""
     rows = belief.rows[: belief.choices]
     support = (np.abs(rows) > 1e-9).sum(0)
     typical = np.sqrt((rows**2).sum(0) / np.maximum(support, 1))
     strength = np.abs(belief.mean + belief.deviation) * typical
-    enough = [i for i in np.argsort(-strength) if support[i] >= MINIMUM_SUPPORT]
+    enough = [i for i in np.argsort(-strength).tolist() if support[i] >= MINIMUM_SUPPORT]
     by_kind = {
         "s": [i for i in enough if belief.names[i][0] == "s"],
         "wp": [i for i in enough if belief.names[i][0] in "wp"][:_CANDIDATES],
         "q": [i for i in enough if belief.names[i][0] == "q"],
     }
-    directions: list[_Direction] = []
+    vectors = [np.zeros((0, len(belief.names)))]
+    called: list[list[int]] = []
     for kind, candidates in by_kind.items():
-        slopes = _slopes(rows[:, candidates], _TOGETHER[kind])
-        for i, slope in zip(candidates, slopes, strict=True):
-            if not _can_be_said(belief.names[i]):
-                continue
-            vector = np.zeros(len(belief.names))
-            vector[candidates] = slope * typical[i]
-            called = [candidates[j] for j in np.flatnonzero(slope > 0)] if kind == "wp" else [i]
-            directions.append(_Direction([belief.names[j] for j in called], vector))
-    return directions
+        said = [k for k, i in enumerate(candidates) if _can_be_said(belief.names[i])]
+        slopes = _slopes(rows[:, candidates], _TOGETHER[kind])[said]
+        block = np.zeros((len(said), len(belief.names)))
+        block[:, candidates] = slopes * typical[[candidates[k] for k in said]][:, None]
+        vectors.append(block)
+        for k, slope in zip(said, slopes, strict=True):
+            alike = np.flatnonzero(slope > 0).tolist() if kind == "wp" else [k]
+            called.append([candidates[j] for j in alike])
+    return _Directions(np.concatenate(vectors), called)
 
 
 def _slopes(columns: Array, together: float) -> Array:

@@ -119,10 +119,12 @@ class Space:
                 measure = measures.get(name)
                 if measure is None:
                     continue
-                numeric = name[0] in "qr"
-                z = sign * measure.read(value, numeric=numeric)
-                if other is not None:
-                    z -= measure.read(other, numeric=numeric)
+                if name[0] in "qr":
+                    z = measure.read(value, numeric=True)
+                    z -= 0.0 if other is None else measure.read(other, numeric=True)
+                else:  # the centre is 0, and so is what is not there
+                    z = (value - (other or 0.0)) * measure.scale
+                z *= sign
                 if z > 1e-12 or z < -1e-12:
                     out[name] = z
         return out

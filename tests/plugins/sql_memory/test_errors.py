@@ -307,8 +307,9 @@ def test_what_cannot_be_stored_is_refused(url: str) -> None:
     from persona_sdk.signals import Rating
 
     for message in (lone, odd):
+        unchecked = Rating.model_construct(user_id="ann", prompt=(message,), response="r", score=1.0)
         with pytest.raises(InputError, match="signal"):
-            memory.append([said("x", "ann"), Rating(user_id="ann", prompt=(message,), response="r", score=1)])
+            memory.append([said("x", "ann"), unchecked])
     with pytest.raises(InputError, match="persona"):
         memory.remember(Persona(user_id="ann", summary="\ud800"), None)
     with pytest.raises(InputError, match="state"):
