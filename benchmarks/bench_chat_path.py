@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import Figure, arguments, median, percentile, report, say, seconds, ticking
+from harness import Figure, arguments, median, percentile, report, say, ticking
 from workload import offer, people, preferences
 
 from persona_plugins.sql_memory.memory import SqlMemory
@@ -120,11 +120,12 @@ def by_hand(connection: sqlite3.Connection, number: int) -> list[dict[str, str]]
     return [{"role": "system", "content": MESSAGES[0]["content"] + "\n\n" + block}, MESSAGES[1]]
 
 
-def in_turn(count: int, *calls: Callable[[int], object]) -> list[list[float]]:
+def in_turn(what: str, count: int, *calls: Callable[[int], object], pause: float = 0.0) -> list[list[float]]:
     """Time several calls in turn, so that a busy moment hits all alike; milliseconds by call."""
     took: list[list[float]] = [[] for _ in calls]
-    for i in range(count):
+    for i in ticking(what, range(count)):
         for call, times in zip(calls, took, strict=True):
+            time.sleep(pause)
             start = time.perf_counter()
             call(i)
             times.append((time.perf_counter() - start) * 1e3)
@@ -157,16 +158,16 @@ def measure_tailor(file: Path, sizes: Sizes, rng: random.Random) -> list[Figure]
         for i in range(20):
             personalizer.tailor(f"user-{i}", MESSAGES)
         opened = personalizer.tailor("user-0", MESSAGES)
-        say(
-            f"a tailored call has {len(opened.messages[0]['content'])} characters of system prompt; {opened.gate.reason}"
-        )
+        say(f"a tailored call: {opened.gate.reason}, {opened.tokens_added} tokens added")
         ours, other = in_turn(
+            "tailor, the same users",
             sizes.warm,
             lambda i: personalizer.tailor(f"user-{i % 20}", MESSAGES),
             lambda i: by_hand(connection, i % 20 + 1),
         )
         found += p50_p99("tailor, 20 users again and again", beside, ours, other, aim=1.0)
         ours, other = in_turn(
+            "tailor, new users",
             sizes.cold,
             lambda i: personalizer.tailor(f"user-{numbers[2 * i]}", MESSAGES),
             lambda i: by_hand(connection, numbers[2 * i + 1] + 1),
@@ -177,6 +178,7 @@ def measure_tailor(file: Path, sizes: Sizes, rng: random.Random) -> list[Figure]
         for call in (lambda: personalizer.tailor("user-0", MESSAGES), lambda: by_hand(connection, 1)):
             call()  # connect
         ours, other = in_turn(
+            "tailor, new users, from disk",
             min(1000, sizes.cold),
             lambda i: personalizer.tailor(f"user-{numbers[-2 * i - 1]}", MESSAGES),
             lambda i: by_hand(connection, numbers[-2 * i - 2] + 1),
@@ -245,18 +247,21 @@ def measure_prefer(file: Path, sizes: Sizes, rng: random.Random, folder: Path) -
         insert(0)
         with Personalizer(url, learning="manual") as p:
             prefer(p, 0)
-            ours, row, durable = in_turn(sizes.prefer, lambda i: prefer(p, i), insert, sync)
+            ours, row, durable = in_turn("prefer", sizes.prefer, lambda i: prefer(p, i), insert, sync)
         found += p50_p99("prefer, learning by hand", "INSERT and COMMIT", ours, row)
         found += p50_p99("prefer, learning by hand", "fsync of a page", ours, durable)
-        for what, count, pause in (("without a pause", sizes.prefer // 4, 0.0), ("20 a second", sizes.paced, 0.05)):
-            with Personalizer(url, learning="background") as p:
+        for learning, count, pause in (
+            ("manual", sizes.paced, 0.025),
+            ("background", sizes.paced, 0.025),
+            ("background", sizes.prefer // 4, 0.0),
+        ):
+            what = f"prefer, learning {'by hand' if learning == 'manual' else 'in the background'}"
+            what += ", 20 a second" if pause else ""
+            with Personalizer(url, learning=learning) as p:
                 prefer(p, 0)
                 p.flush(30)
-                ours = []
-                for i in ticking(f"prefer, background, {what}", range(count)):
-                    time.sleep(pause)
-                    ours.append(seconds(lambda i=i: prefer(p, i)) * 1e3)
-            found += p50_p99(f"prefer, learning in the background, {what}", "INSERT and COMMIT", ours, row)
+                ours, row = in_turn(what, count, lambda i, p=p: prefer(p, i), insert, pause=pause)
+            found += p50_p99(what, "INSERT and COMMIT", ours, row)
     os.close(page)
     return found
 
@@ -279,7 +284,7 @@ def main() -> None:
         figures.append(measure_first_call(file, sizes.processes))
         figures += measure_prefer(file, sizes, rng, folder)
     remarks = [
-        f"{sizes.users:,} users, {EACH} signals and one persona of {TRAITS} traits each; a file of {size / 1e6:,.0f} MB",
+        f"{sizes.users:,} users, each {EACH} signals and a persona of {TRAITS} traits; a file of {size / 1e6:,.0f} MB",
         "by hand: no gate, no check of the text, no time limit, and the person's number is already known",
     ]
     report("The chat path", figures, remarks, args.json)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import say, ticking
+from harness import Figure, arguments, report, say, ticking
 from threadpoolctl import threadpool_limits
+from workload import people, preferences
 
 from persona_plugins.contrastive.features import features
 from persona_plugins.contrastive.inferrer import Contrastive
@@ -165,12 +169,12 @@ class Inferring:
         self.clocks["plain"].time(lambda history: plain(pairs[history[0]]), block)
         self.clocks["plain held out"].time(lambda history: plain_held_out(pairs[history[0]]), block[:20])
 
-    def accuracy(self, histories: Sequence[History], rng_people: Mapping[str, list[Preference]]) -> tuple[float, float]:
+    def accuracy(self, histories: Sequence[History], asked: Mapping[str, list[Preference]]) -> tuple[float, float]:
         """Return the shares of fresh choices predicted right, by the SDK and by the alternative."""
         ours: list[bool] = []
         theirs: list[bool] = []
         for history in histories:
-            fresh = rng_people[history[0]]
+            fresh = asked[history[0]]
             ours += [p > 0.5 for p in self._inferrer.predict(self.request(history), choices_of(fresh))]
             theirs += plain(read(history), read((history[0], fresh)))
         return sum(ours) / len(ours), sum(theirs) / len(theirs)
@@ -185,9 +189,63 @@ def profile(title: str, work: Callable[[], object]) -> None:
 
 
 def profiles(known: Sequence[History], first: Sequence[History], inferring: Inferring) -> None:
-    """Profile learning, and inference from cold texts and then again; `first` are people not read for a while."""
+    """Profile learning, then inference from texts not in the reader's cache, then the same again."""
     personalizer, _, _ = prepared(known[:40], first[:BLOCK], "sqlite://")
     with personalizer:
+        profile("learn, SQLite in memory", lambda: [personalizer.learn(user_id) for user_id, _ in first[:BLOCK]])
+    for title in ("infer, cold texts", "infer, features read"):
+        profile(title, lambda: [inferring.infer(history) for history in known[40:]])
+
+
+def figures(refit: float, learn: Clock, memory: Clock, clocks: Mapping[str, Clock]) -> list[Figure]:
+    """Put each rate beside its alternative."""
+    unit = "people/s"
+    cold, warm, plain_cold = clocks["cold"].rate, clocks["warm"].rate, clocks["plain cold"].rate
+    no_memory = "plain ridge, cold texts, no memory"
+    refits = "plain ridge and 20 refits to hold out"
+    return [
+        Figure("learn, SQLite file", learn.rate, unit, no_memory, plain_cold),
+        Figure("learn, SQLite in memory", memory.rate, unit, no_memory, plain_cold),
+        Figure("infer, cold texts", cold, unit, "plain ridge, cold texts", plain_cold, at_least=AIM),
+        Figure("infer, features read", warm, unit, "plain ridge, features read", clocks["plain"].rate, at_least=AIM),
+        Figure("infer, features read", warm, unit, refits, clocks["plain held out"].rate),
+        Figure("refit", refit, "s", f"{POPULATION} × infer, cold texts", POPULATION / cold),
+    ]
+
+
+def remarks(count: int, learn: Clock, inferring: Inferring, accuracy: tuple[float, float]) -> list[str]:
+    """Say what stands behind the figures."""
+    cpu = {"learn": learn, **inferring.clocks}
+    return [
+        f"{count:,} people a line ({20 * count // BLOCK} for the refits), {CHOICES} choices each; one thread",
+        "processor ms a person: " + ", ".join(f"{name} {c.cpu / c.people * 1e3:.2f}" for name, c in cpu.items()),
+        f"{np.mean(inferring.traits):.1f} traits a person; of {FRESH * BLOCK:,} fresh choices, infer predicts "
+        f"{accuracy[0]:.1%} and plain ridge {accuracy[1]:.1%}",
+    ]
+
+
+def main() -> None:
+    """Measure, and show a profile if one is wanted."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--profile", action="store_true", help="also print where the time goes")
+    args = parser.parse_args()
+    count = BLOCK if args.quick else 8 * BLOCK
+    rng = random.Random(7)
+    group = people(POPULATION + 3 * count, rng)
+    made = [(person.user_id, preferences(person, CHOICES, rng)) for person in ticking("choices made up", group)]
+    known, rest = made[:POPULATION], made[POPULATION:]
+    first, second, third = rest[:count], rest[count : 2 * count], rest[2 * count :]
+    with tempfile.TemporaryDirectory() as folder:
+        refit, learn, population = measure_learn(known, first, f"sqlite:///{Path(folder) / 'bench.db'}")
+    _, memory, _ = measure_learn(known, second, "sqlite://")
+    inferring = Inferring(known, population)
+    for start in ticking("blocks inferred five ways", range(0, count, BLOCK)):
+        inferring.measure(third[start : start + BLOCK])
+    fresh = {person.user_id: preferences(person, FRESH, rng) for person in group[-count:][:BLOCK]}
+    accuracy = inferring.accuracy(third[:BLOCK], fresh)
+    told = remarks(count, learn, inferring, accuracy)
+    report("Inference", figures(refit, learn, memory, inferring.clocks), told, args.json)
+    if args.profile:
         profiles(known, first, inferring)
 
 

@@ -168,26 +168,26 @@ class Personalizer(Recording):
 
     def diff(self, user_id: str, old: int, new: int) -> PersonaDiff:
         """Compare two versions of a persona."""
-        known = {v.version: v for v in self.versions(user_id)}
-        for version in (old, new):
-            if version not in known:
-                raise NotFoundError(f"there is no version {version} of this persona; there are {sorted(known)}")
-        return diff(known[old], known[new])
+        return diff(self._version(user_id, old), self._version(user_id, new))
 
     def rollback(self, user_id: str, version: int) -> Persona:
         """Make an earlier version the current one; later signals can supersede it again."""
-        return self._memory.set_current(self._tenant, user_id, version, pinned=False)
+        return self._learner.restate(self._version(user_id, version), pinned=False)
 
     def pin(self, user_id: str, version: int | None = None) -> Persona:
         """Keep a version (the current one by default) whatever later signals say, until `unpin`."""
-        return self._memory.set_current(self._tenant, user_id, self._version(user_id, version), pinned=True)
+        return self._learner.restate(self._version(user_id, version), pinned=True)
 
     def unpin(self, user_id: str) -> Persona:
         """Let later signals change the persona again."""
-        return self._memory.set_current(self._tenant, user_id, self._version(user_id, None), pinned=False)
+        return self._learner.restate(self._version(user_id, None), pinned=False)
 
-    def _version(self, user_id: str, version: int | None) -> int:
-        return self._known(user_id).version if version is None else version
+    def _version(self, user_id: str, version: int | None) -> Persona:
+        number = self._known(user_id).version if version is None else version
+        known = {v.version: v for v in self.versions(user_id)}
+        if number not in known:
+            raise NotFoundError(f"there is no version {number} of this persona; there are {sorted(known) or 'none'}")
+        return known[number]
 
     def reject(self, user_id: str, key: str) -> Persona:
         """Take a trait back: it goes, and later inference does not bring it back. `key` is the trait's key or id."""
@@ -198,10 +198,13 @@ class Personalizer(Recording):
         return self._rule(user_id, key, "pinned")
 
     def _rule(self, user_id: str, key: str, ruling: Ruling) -> Persona:
-        trait = next((t for t in self.persona(user_id).traits if key in (t.key, t.id)), None)
+        persona = self.persona(user_id)
+        trait = next((t for t in persona.traits if key in (t.key, t.id)), None)
         if trait is None:
             raise NotFoundError(f"this persona has no trait {key!r}")
         self._memory.rule(self._tenant, user_id, trait.id, ruling, trait.statement)
+        if persona.pinned:  # the version is kept, but not against its person's own word
+            return self._learner.restate(persona, pinned=True)
         return self._learner.learn(self._tenant, user_id)
 
     def allow(self, user_id: str, trait_id: str) -> Persona:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from persona_sdk.errors import NotFoundError, PersonaError
 from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
@@ -92,6 +92,18 @@ class Learner:
         now = self._memory.current(tenant, user_id)
         return proposal.model_copy(update={"version": 0, "traits": ()}) if now is None else now
 
+    def restate(self, persona: Persona, *, pinned: bool) -> Persona:
+        """Make a version the current one, without the traits its person took back: those do not return by this door."""
+        tenant, user_id = persona.tenant, persona.user_id
+        traits = under_rulings(persona.traits, self._memory.verdicts(tenant, user_id))
+        version = persona.version
+        if traits != persona.traits:
+            lineage = persona.lineage.model_copy(update={"parent": version, "reason": f"version {version} as ruled on"})
+            summary = " ".join(t.statement for t in traits)
+            ruled = persona.model_copy(update={"traits": traits, "summary": summary, "lineage": lineage})
+            version = self._memory.remember(ruled, self._state_of(persona), current=False).version
+        return self._memory.set_current(tenant, user_id, version, pinned=pinned)
+
     def _state_of(self, current: Persona) -> dict[str, object] | None:
         state = self._memory.state(current.tenant, current.user_id, current.version)
         return dict(state) if state is not None else None
@@ -119,7 +131,7 @@ class Learner:
 
 
 def settle(
-    inference: Inference, verification: Verification, current: Persona | None, verdicts: dict[str, Verdict]
+    inference: Inference, verification: Verification, current: Persona | None, verdicts: Mapping[str, Verdict]
 ) -> tuple[Trait, ...]:
     """Decide which traits stand.
 
@@ -128,7 +140,8 @@ def settle(
     silences what was inferred about it.
     """
     ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
-    stated = [t.model_copy(update={"status": "pinned"}) for t in inference.traits if t.stated]
+    said = [t for t in inference.traits if t.stated and ruled.get(t.id) != "rejected"]
+    stated = [t.model_copy(update={"status": "pinned"}) for t in said]
     before = [t for t in (current.traits if current else ()) if not t.stated]
     if verification.accepted:
         inferred = [t.model_copy(update={"status": "verified"}) for t in inference.traits if not t.stated]
@@ -138,9 +151,15 @@ def settle(
         inferred = before
     spoken_of = {t.key for t in stated}
     kept = [*stated, *(t for t in inferred if t.key not in spoken_of)]
+    return under_rulings(kept, verdicts)
+
+
+def under_rulings(traits: Sequence[Trait], verdicts: Mapping[str, Verdict]) -> tuple[Trait, ...]:
+    """Leave out the traits a person rejected and mark those they pinned."""
+    ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
     return tuple(
         t.model_copy(update={"status": "pinned"}) if ruled.get(t.id) == "pinned" else t
-        for t in kept
+        for t in traits
         if ruled.get(t.id) != "rejected"
     )
 

@@ -253,6 +253,8 @@ def _against_earlier(new: Rating, earlier: Sequence[Rating]) -> list[Choice]:
     other = same_prompt or differing[0]
     better, worse = (new, other) if new.score > other.score else (other, new)
     certainty = (better.score - worse.score) / 2 * (1.0 if same_prompt else 0.5)
+    if not certainty:  # so small a difference that half of it is none
+        return []
     return [
         Choice(
             signal_id=new.id,

@@ -33,18 +33,20 @@ class Evidence:
     """Choices as features, their certainties and groups (prompts), and directions the person stated.
 
     `stated` maps style features to (direction, number of choices made before it was said): those choices no longer
-    speak about that feature, because the person has told us better.
+    speak about that feature, because the person has told us better. `excluded` features the person does not want to be
+    known by: no choice speaks about them.
     """
 
     pairs: Sequence[Pair]
     certainty: Sequence[float]
     groups: Sequence[int]
     stated: Mapping[str, tuple[int, int]]
+    excluded: frozenset[str] = frozenset()
 
     def first(self, n: int) -> Evidence:
         """The first n choices, and what was said by then."""
         stated = {name: said for name, said in self.stated.items() if said[1] < n}
-        return Evidence(self.pairs[:n], self.certainty[:n], self.groups[:n], stated)
+        return Evidence(self.pairs[:n], self.certainty[:n], self.groups[:n], stated, self.excluded)
 
 
 class Belief:
@@ -55,7 +57,9 @@ class Belief:
         self.evidence = evidence
         self.space = space = prior.space.extended(evidence.pairs)
         rows = [space.difference(pair) for pair in evidence.pairs]
-        for name, (_, before) in evidence.stated.items():
+        silenced = {name: before for name, (_, before) in evidence.stated.items()}
+        silenced.update(dict.fromkeys(evidence.excluded, len(rows)))
+        for name, before in silenced.items():
             for row in rows[:before]:
                 row.pop(name, None)
         self.choices = len(rows)

@@ -60,7 +60,7 @@ class Contrastive(Inferrer):
         if not choices:
             return Inference(traits=tuple(stated), note="" if stated else "too little evidence: no choices yet")
         prior = prior_of(request.population)
-        belief = Belief(prior, self._evidence(choices, said, before))
+        belief = Belief(prior, self._evidence(choices, said, before, request.rejected))
         held_out, method = _held_out(request, prior, belief, choices)
         inferred = [t for t in traits_of(belief, choices, self.name) if t.id not in request.rejected]
         return Inference(
@@ -75,11 +75,15 @@ class Contrastive(Inferrer):
         """Return the probability that each `chosen` is taken over its `rejected`; without signals, by anyone here."""
         choices = choices_of(request.signals)
         said, before = self._said(request.signals, request.rejected)
-        belief = Belief(prior_of(request.population), self._evidence(choices, said, before))
+        belief = Belief(prior_of(request.population), self._evidence(choices, said, before, request.rejected))
         return [float(p) for p in belief.predict(self._reader.pairs(asked))]
 
     def _evidence(
-        self, choices: Sequence[Choice], said: Sequence[Statement], before: Mapping[Statement, int]
+        self,
+        choices: Sequence[Choice],
+        said: Sequence[Statement],
+        before: Mapping[Statement, int],
+        rejected: frozenset[str],
     ) -> Evidence:
         return Evidence(
             pairs=self._reader.pairs(choices),
@@ -91,6 +95,7 @@ class Contrastive(Inferrer):
                 if s.feature and not s.scope
                 for feature in (s.feature, *GOES_WITH.get(s.feature, ()))
             },
+            excluded=frozenset(name for trait_id in rejected for name in _features_of(trait_id)),
         )
 
     def _said(
@@ -127,6 +132,14 @@ class Contrastive(Inferrer):
             choices=sum(len(p.pairs) for p in people),
             data=prior.to_data(),
         )
+
+
+def _features_of(trait_id: str) -> list[str]:
+    """Return the features behind an inferred trait's id, "style:length/against" or "choice:w:meat/for"."""
+    group, _, what = trait_id.rpartition("/")[0].partition(":")
+    if group == "style":
+        return [f"s:{name}" for name in (what, *GOES_WITH.get(what, ()))]
+    return [what] if group == "choice" else []
 
 
 def _stated_trait(statement: Statement, inferrer: str) -> Trait:
