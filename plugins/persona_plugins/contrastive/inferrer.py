@@ -11,6 +11,7 @@ from persona_plugins.contrastive.laplace import Array
 from persona_plugins.contrastive.phrasing import traits_of
 from persona_plugins.contrastive.population import MINIMUM_PAIRS, MINIMUM_PEOPLE, Prior, fit_prior
 from persona_plugins.contrastive.reading import Embedder, Reader, prior_of, prompt_groups
+from persona_plugins.contrastive.space import Pair
 from persona_plugins.contrastive.statements import Statement, standing, statements_in
 from persona_sdk.inference import (
     HeldOutChoice,
@@ -24,6 +25,7 @@ from persona_sdk.inference import (
 from persona_sdk.models import Evidence as Quoted
 from persona_sdk.models import Trait
 from persona_sdk.signals import Choice, Signal, Utterance, choices_of
+from persona_sdk.text import content_words
 
 __all__ = ["Contrastive"]
 
@@ -85,8 +87,9 @@ class Contrastive(Inferrer):
         before: Mapping[Statement, int],
         rejected: frozenset[str],
     ) -> Evidence:
+        pairs = self._reader.pairs(choices)
         return Evidence(
-            pairs=self._reader.pairs(choices),
+            pairs=pairs,
             certainty=[c.certainty for c in choices],
             groups=prompt_groups(choices),
             stated={
@@ -95,7 +98,7 @@ class Contrastive(Inferrer):
                 if s.feature and not s.scope
                 for feature in (s.feature, *GOES_WITH.get(s.feature, ()))
             },
-            excluded=frozenset(name for trait_id in rejected for name in _features_of(trait_id)),
+            excluded=frozenset(name for trait_id in rejected for name in _features_of(trait_id, pairs)),
         )
 
     def _said(
@@ -134,12 +137,19 @@ class Contrastive(Inferrer):
         )
 
 
-def _features_of(trait_id: str) -> list[str]:
-    """Return the features behind an inferred trait's id, "style:length/against" or "choice:w:meat/for"."""
+def _features_of(trait_id: str, pairs: Sequence[Pair]) -> set[str]:
+    """Return the features behind an inferred trait's id, "style:length/against" or "choice:p:local company/for".
+
+    Of a word or phrase, all that share a content word with it: it must not come back by another name.
+    """
     group, _, what = trait_id.rpartition("/")[0].partition(":")
     if group == "style":
-        return [f"s:{name}" for name in (what, *GOES_WITH.get(what, ()))]
-    return [what] if group == "choice" else []
+        return {f"s:{name}" for name in (what, *GOES_WITH.get(what, ()))}
+    if group != "choice" or what[:1] not in "wp":
+        return {what}
+    taken_back = content_words(what[2:])
+    names = {name for pair in pairs for features in pair for name in features if name[0] in "wp"}
+    return {what, *(name for name in names if content_words(name[2:]) & taken_back)}
 
 
 def _stated_trait(statement: Statement, inferrer: str) -> Trait:
