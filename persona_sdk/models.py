@@ -188,7 +188,7 @@ class ChatCall(Frozen):
     tenant: Identifier = "default"
     model: str | None = None
     adapter: str | None = None
-    n: int = 1
+    n: int = Field(default=1, ge=1)
     params: Mapping[str, Any] = Field(default_factory=dict)
 
     def override(self, **changes: Any) -> Self:
