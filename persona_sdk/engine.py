@@ -58,16 +58,19 @@ class Personalizer(Recording):
         self._host = PluginHost(self._settings, extra=plugins, strict=self._settings.strict_plugins)
         registry = self._host.registry
         self._memory: Memory = registry.memory(self._settings.memory, self._settings)
-        self._scorer = registry.scorer(self._settings.inferrer, self._settings)
-        inferrer = registry.inferrer(self._settings.inferrer, self._settings)
-        self._learner = Learner(self._memory, inferrer, self._host.on_persona)
+        registry.require("inferrer", self._settings.inferrer)  # built when first needed: it imports numpy
         tailors = [registry.tailor(name, self._settings) for name in self._settings.tailors]
         strict = self._settings.strict_plugins
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
         self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
         self._recall_guard = Guard(self._settings.memory)
-        self._background = BackgroundLearner(self._learner.learn)
+        self._background = BackgroundLearner(lambda *user: self._learner.learn(*user))
         self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
+
+    @functools.cached_property
+    def _learner(self) -> Learner:
+        inferrer = self._host.registry.inferrer(self._settings.inferrer, self._settings)
+        return Learner(self._memory, inferrer, self._host.on_persona)
 
     # What people do
 
@@ -295,10 +298,11 @@ class Personalizer(Recording):
 
     def _score(self, persona: Persona, silent: frozenset[str], call: ChatCall, answers: Sequence[str]) -> list[float]:
         state = self._memory.state(persona.tenant, persona.user_id, persona.version)
-        if state is None or self._scorer is None:
+        scorer = self._host.registry.scorer(self._settings.inferrer, self._settings) if state is not None else None
+        if state is None or scorer is None:
             return []
         population = self._learner.population(persona.tenant)
-        return self._scorer.score(state, population, call.question, answers, silent)
+        return scorer.score(state, population, call.question, answers, silent)
 
     def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
         """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
@@ -326,7 +330,7 @@ class Personalizer(Recording):
     def explain(self, about: Tailored | str) -> Explanation:
         """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
         tailored = about if isinstance(about, Tailored) else self._recent.get(about, (None, ""))[0]
-        if tailored is not None:
+        if tailored is not None and (tailored is about or tailored.call.tenant == self._tenant):
             user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
             known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
             persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
@@ -346,8 +350,6 @@ class Personalizer(Recording):
         from persona_sdk.chat import PersonalizedChat  # noqa: PLC0415 - imports langchain-core
 
         return PersonalizedChat(self, model, user_id=user_id)
-
-    # The rest
 
     def plugins(self) -> list[PluginStatus]:
         """Return what became of every plugin found."""

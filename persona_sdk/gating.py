@@ -18,6 +18,8 @@ __all__ = ["gate"]
 
 #: How far back in a conversation a topic counts. A topic once raised stays relevant, and the prompt stays the same.
 _TURNS = 20
+#: How much of a message's beginning, and of its end, is read, in characters. What is pasted in between may be a book.
+_READ = 2000
 
 #: The question asks for a rendering of given text or data; its form is not ours to choose.
 _RENDERING = re.compile(
@@ -52,10 +54,10 @@ def gate(persona: Persona, call: ChatCall) -> GateDecision:
     """Decide which traits of a persona, if any, have something to say about a call."""
     if not persona:
         return GateDecision(open=False, reason=persona.note or "no persona yet")
-    question = call.question
+    question = _ends(call.question)
     if not question.strip():
         return GateDecision(open=False, reason="the call has no user message with text")
-    asked = "\n".join([m.text for m in call.messages if m.role == "user"][-_TURNS:])
+    asked = "\n".join([_ends(m.text) for m in call.messages if m.role == "user"][-_TURNS:])
     topic = _Topic(asked)
     rendering = bool(_RENDERING.search(question))
     traits: list[Trait] = []
@@ -70,6 +72,10 @@ def gate(persona: Persona, call: ChatCall) -> GateDecision:
         return GateDecision(open=False, reason="the persona has nothing to say about this", silent=silent)
     reason = f"{len(traits)} of {len(persona.traits)} traits apply"
     return GateDecision(open=True, reason=reason, traits=tuple(traits), silent=silent)
+
+
+def _ends(text: str) -> str:
+    return text if len(text) <= 2 * _READ else f"{text[:_READ]}\n{text[-_READ:]}"
 
 
 class _Topic:

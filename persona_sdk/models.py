@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -27,6 +28,8 @@ __all__ = [
 TraitKind: TypeAlias = Literal["preference", "style", "fact", "personality"]
 TraitStatus: TypeAlias = Literal["proposed", "verified", "pinned", "rejected"]
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 #: Longest identifier, in characters.
 MAX_IDENTIFIER = 512
 
@@ -37,9 +40,9 @@ def _identifier(value: str) -> str:
         raise ValueError("is empty")
     if len(value) > MAX_IDENTIFIER:
         raise ValueError(f"has {len(value):,} characters, more than {MAX_IDENTIFIER}")
-    if any(ord(c) < 32 or ord(c) == 127 for c in value):
+    if _CONTROL.search(value):
         raise ValueError("contains control characters")
-    if any("\ud800" <= c <= "\udfff" for c in value):
+    if _SURROGATE.search(value):
         raise ValueError("is not valid Unicode (a lone surrogate)")
     return value
 

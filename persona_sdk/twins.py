@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,6 +17,8 @@ def in_thread(method: Callable[Concatenate[Host, P], T]) -> Callable[Concatenate
     """Make the async twin of a method: the same decisions, in a thread."""
 
     async def twin(self: Host, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        import asyncio  # noqa: PLC0415 - whoever awaits has it already; others need not pay for it
+
         return await asyncio.to_thread(method, self, *args, **kwargs)
 
     functools.update_wrapper(twin, method)

@@ -84,6 +84,11 @@ class Registry:
         """Return the tailor of this name."""
         return cast("Tailor", self._get("tailor", name, settings))
 
+    def require(self, kind: str, name: str) -> None:
+        """Raise what the getter would for a name nobody registered, without building anything."""
+        if (kind, name) not in self._book.entries:
+            raise SettingsError(self._unknown(kind, name))
+
     def names(self, kind: str) -> list[str]:
         """Return the names registered for a kind ("memory", "inferrer", "scorer", "tailor"), sorted."""
         return sorted(name for of, name in self._book.entries if of == kind)

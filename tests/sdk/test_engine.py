@@ -254,7 +254,7 @@ def test_the_prompt_keeps_to_its_budget(url, most):
         for n in range(30):
             p.said("ann", f"What I like about number {n} is that it is what it is.")
         p.learn("ann")
-        tailored = p.tailor("ann", "What is what?")
+        tailored = p.tailor("ann", NEUTRAL)
         assert tailored.gate.open
         assert estimate_tokens(system(tailored)) <= most
         assert tailored.tokens_added == estimate_tokens(system(tailored))
@@ -290,7 +290,7 @@ def test_hostile_text_stays_data(url):
             user = f"user {next(people)}"
             p.said(user, text + more)
             p.learn(user)
-            assert_one_block(system(p.tailor(user, "What is what?")))
+            assert_one_block(system(p.tailor(user, NEUTRAL)))
 
         search()
 
@@ -314,7 +314,7 @@ def test_explaining_names_the_evidence(learnt):
         assert used
         assert all(any(q.rstrip("?") in said for q, _ in QUESTIONS for said in r.evidence) for r in used)
         assert "they chose" in str(explanation)
-        assert "1 of 1 traits" in explanation.gate or "traits apply" in explanation.gate
+        assert explanation.gate.endswith("traits apply")
     silent = learnt.explain(learnt.tailor("ada", "Translate to French: I am late"))
     assert all(not r.used and r.why for r in silent.reasons)
     assert learnt.explain("ada").version == learnt.persona("ada").version

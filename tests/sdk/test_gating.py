@@ -195,6 +195,17 @@ def test_how_a_question_wants_its_answer_holds_for_that_question():
     assert not decide(TRAITS["short"], "What is a monad?", "In detail, what is a functor?").open
 
 
+@pytest.mark.parametrize("pasted", ["word " * 200_000, "!" * 1_000_000, "\n" * 9_000, "please " * 100_000])
+def test_of_a_long_message_both_ends_are_read(pasted):
+    short, vegetarian = TRAITS["short"], TRAITS["vegetarian"]
+    for question in ("In detail, what is this? ", "Translate this to French: "):
+        assert not decide(short, question + pasted).open
+        assert not decide(short, pasted + " in detail, please").open
+    assert decide(vegetarian, "My dinner plans: " + pasted).open
+    assert decide(vegetarian, pasted + " what is for dinner?").open
+    assert decide(short, f"What is this? {pasted} in detail {pasted} Well?").open  # that is of what was pasted
+
+
 def test_content_parts_are_read():
     parts = Message(role="user", content=[{"type": "text", "text": "What is"}, {"type": "text", "text": "for dinner?"}])
     assert decide(TRAITS["vegetarian"], parts).open

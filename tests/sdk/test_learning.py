@@ -274,6 +274,7 @@ def test_who_is_being_learnt_from_can_be_submitted_again(work, background):
     work.gate.clear()
     background.submit("default", "ann")
     assert work.started.wait(LONG)
+    assert not background.flush(0.01)  # nobody waits, and she is not done
     background.submit("default", "ann")
     work.gate.set()
     assert background.flush(LONG)

@@ -49,7 +49,7 @@ class Believes(Inferrer):
     def infer(self, request):
         self.before(request)
         texts = dict.fromkeys(s.text for s in request.signals if s.kind == "utterance")
-        traits = (make_trait(f"said:{n}", text, scope=("what",), stated=True) for n, text in enumerate(texts))
+        traits = (make_trait(f"said:{n}", text, kind="style", stated=True) for n, text in enumerate(texts))
         return Inference(tuple(traits), note="took their word for it")
 
 

@@ -16,6 +16,7 @@ from persona_plugins.contrastive.laplace import (
     leave_out,
     moments,
     predictive,
+    sigmoid,
 )
 from persona_plugins.contrastive.population import Prior
 from persona_plugins.contrastive.space import Features, Measure, Pair, is_numeric, matrix
@@ -102,6 +103,16 @@ class Belief:
                 own[i] += self.prior.personal * z * z
         cross = self.prior.personal * (known @ self.rows.T)
         return self._probability(*moments(self.mode, mean, cross, own))
+
+    def predict_as(self, state: Mapping[str, Any]) -> Array:
+        """Probabilities of this person's choices under another person's state, taken at its word: without variance."""
+        theirs = np.zeros(len(self.names))
+        weights = state["weights"]
+        for i, name in enumerate(self.names):
+            own = weights.get(name)
+            if own is not None:
+                theirs[i] = own[0] / (self.space.measures[name].scale or 1.0)
+        return sigmoid((self.offset + self.rows @ theirs)[: self.choices])
 
     def held_out(self) -> tuple[Array, Array]:
         """Probabilities of the person's choices without a persona (t), and with one that has not seen them (t).

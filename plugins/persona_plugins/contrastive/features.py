@@ -50,6 +50,7 @@ STYLE = {
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|\n")
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _HEADING = re.compile(r"^(?:#{1,6} |\*\*[^\n]{1,120}\*\*$)", re.MULTILINE)
+_MERIDIEM = re.compile(r"\b([ap])\.m\b\.?")
 _EXAMPLE = re.compile(r"\bfor (?:example|instance)\b|\be\.g\.|\bsuch as\b", re.IGNORECASE)
 
 _NUMBER_WORDS = dict(
@@ -106,7 +107,8 @@ def features(text: str) -> dict[str, float]:
     """Return the features of a text, of its first `MAX_CHARACTERS`. Any text will do."""
     text = text[:MAX_CHARACTERS].replace("’", "'")
     found: dict[str, float] = {}
-    tokens = _TOKEN.findall(text.lower())
+    lower = text.lower()
+    tokens = _TOKEN.findall(_MERIDIEM.sub(r"\1m", lower) if ".m" in lower else lower)
     counts = _scan(tokens, found)
     _quantities(tokens, found)
     _style(text, counts, found)
@@ -138,7 +140,9 @@ def _scan(tokens: list[str], found: dict[str, float]) -> Counter[str]:
                 in_sentence = False
             elif token[0].isdecimal():
                 counts["numbers"] += 1
-            elif token[0] >= "\u2600":
+            elif (
+                "\u2600" <= token[0] < "\u2c00" or token[0] >= "\U0001f000"
+            ):  # not CJK punctuation, nor variation selectors
                 counts["emoji"] += 1
     counts["sentences"] += in_sentence
     return counts
@@ -188,8 +192,10 @@ def _quantity(tokens: list[str], i: int) -> tuple[str, float] | None:
     before = tokens[i - 1] if i else ""
     if before in _CURRENCY:
         return before, value
+    if before == ":" and i > 1 and tokens[i - 2].isdecimal() and _minutes(tokens[i]):
+        return None  # read with their hour
     following = [*(t for t in tokens[i + 1 : i + 6] if t not in "-–"), "", "", "", ""]
-    if following[0] == ":" and following[1].isdecimal() and not worded:  # a time of day, 8:30 or 20:15
+    if following[0] == ":" and _minutes(following[1]) and not worded:  # a time of day, 8:30 or 20:15
         value += float(following[1]) / 60
         following = [*following[2:], "", ""]
         if following[0] not in ("am", "pm"):
@@ -207,15 +213,19 @@ def _quantity(tokens: list[str], i: int) -> tuple[str, float] | None:
     return unit, value
 
 
+def _minutes(token: str) -> bool:
+    return len(token) == 2 and token.isdecimal()
+
+
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word
 
 
 def _number(token: str) -> float:
-    """Read 1,234.50 and 3,5 alike; of a date or a version, the first two parts."""
+    """Read 1,234.50, 1.234,50 and 3,5 alike; of a date or a version, the first two parts."""
     head, _, tail = token.rpartition(",")
     if head:
-        thousands = "." in token or len(tail) == 3
-        token = token.replace(",", "") if thousands else f"{head.replace(',', '')}.{tail}"
+        thousands = "." not in head and ("." in tail or len(tail) == 3)
+        token = token.replace(",", "") if thousands else f"{re.sub('[.,]', '', head)}.{tail}"
     whole, _, fraction = token.partition(".")
     return float(f"{whole[:15]}.{fraction.partition('.')[0][:15] or '0'}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from persona_plugins.contrastive.belief import Belief, Evidence, utilities
+from persona_plugins.contrastive.belief import Belief, Evidence
 from persona_plugins.contrastive.laplace import Array
 from persona_plugins.contrastive.phrasing import traits_of
-from persona_plugins.contrastive.population import MINIMUM_PAIRS, MINIMUM_PEOPLE, Prior, fit_prior
+from persona_plugins.contrastive.population import (
+    MAX_CHOICES,
+    MAX_PEOPLE,
+    MINIMUM_PAIRS,
+    MINIMUM_PEOPLE,
+    Prior,
+    fit_prior,
+)
 from persona_plugins.contrastive.reading import Embedder, Reader, prior_of, prompt_groups
 from persona_plugins.contrastive.space import Pair
 from persona_plugins.contrastive.statements import Statement, standing, statements_in
@@ -119,22 +127,39 @@ class Contrastive(Inferrer):
 
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
         """Fit the tenant's prior; None with too few people or choices to speak of a population."""
-        people = []
-        for history in histories:
-            choices = choices_of(history.signals)
-            if choices:
-                people.append(self._reader.user_pairs(history.user_id, choices))
-        if len(people) < MINIMUM_PEOPLE or sum(len(p.pairs) for p in people) < MINIMUM_PAIRS:
+        drawn, people, total = _draw(histories)
+        if people < MINIMUM_PEOPLE or total < MINIMUM_PAIRS:
             return None
-        prior = fit_prior(people)
+        prior = fit_prior([self._reader.user_pairs(user_id, choices) for user_id, choices in drawn])
         return Population(
             tenant=tenant,
             inferrer=self.name,
             fingerprint=prior.fingerprint,
-            users=len(people),
-            choices=sum(len(p.pairs) for p in people),
+            users=people,
+            choices=total,
             data=prior.to_data(),
         )
+
+
+def _draw(histories: Iterable[History]) -> tuple[list[tuple[str, list[Choice]]], int, int]:
+    """Draw people at random, as many as the population can be fitted on, and count people and choices of all.
+
+    A reservoir: only those drawn are held, and only their texts are read, however many people there are.
+    """
+    rng = random.Random(0)  # noqa: S311 - the same people for the same histories
+    drawn: list[tuple[str, list[Choice]]] = []
+    people = total = 0
+    for history in histories:
+        choices = choices_of(history.signals)
+        if not choices:
+            continue
+        people, total = people + 1, total + len(choices)
+        place = len(drawn) if len(drawn) < MAX_PEOPLE else rng.randrange(people)
+        if place < MAX_PEOPLE:
+            drawn[place : place + 1] = [(history.user_id, choices)]
+    rng.shuffle(drawn)
+    enough = next((i for i in range(len(drawn)) if sum(len(c) for _, c in drawn[:i]) >= MAX_CHOICES), len(drawn))
+    return sorted(drawn[:enough], key=lambda person: person[0]), people, total
 
 
 def _features_of(trait_id: str, pairs: Sequence[Pair]) -> set[str]:
@@ -174,7 +199,7 @@ def _held_out(
     """Predict every choice without having seen it: by this belief, by nobody's, by the version before, by another's."""
     without, mine = _predictions(prior, belief)
     previous = _previous(request, prior, belief)
-    other = _other(request, prior, belief)
+    other = None if request.other_state is None else np.clip(belief.predict_as(request.other_state), 1e-12, 1.0)
     held_out = tuple(
         HeldOutChoice(
             signal_id=choice.signal_id,
@@ -207,14 +232,3 @@ def _previous(request: InferenceRequest, prior: Prior, belief: Belief) -> Array 
     _, seen = _predictions(prior, earlier)
     ahead = earlier.predict(belief.evidence.pairs[read:])
     return np.concatenate([seen, np.clip(ahead, 1e-12, 1.0)])
-
-
-def _other(request: InferenceRequest, prior: Prior, belief: Belief) -> Array | None:
-    """Predict with another person's weights, as sure of them as they were of themselves: no variance."""
-    if request.other_state is None:
-        return None
-    flat = [features for pair in belief.evidence.pairs for features in pair]
-    scores = np.array(utilities(prior, request.other_state, flat))
-    odds = np.clip(scores[::2] - scores[1::2], -25.0, 25.0)
-    probability: Array = 1.0 / (1.0 + np.exp(-odds))
-    return probability

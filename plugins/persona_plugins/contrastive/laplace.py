@@ -107,15 +107,16 @@ def leave_out(mode: Mode, groups: Sequence[int]) -> tuple[Array, Array]:
     """
     precision = mode.root[:, None] * np.linalg.inv(mode.inner) * mode.root
     noise = 1.0 / mode.root**2
-    mean, variance = mode.f + mode.gradient * noise, np.empty(len(mode.f))
+    mean, variance = mode.f + mode.gradient * noise, np.zeros(len(mode.f))
     membership: dict[int, list[int]] = {}
     for i, group in enumerate(groups):
         membership.setdefault(group, []).append(i)
-    if len(membership) == len(groups):  # the same without a loop
-        alone = np.diag(precision)
-        return mean - mode.alpha / alone, np.maximum(1.0 / alone - noise, 0.0)
+    alone = [members[0] for members in membership.values() if len(members) == 1]  # all at once
+    variance[alone] = 1.0 / precision[alone, alone]
+    mean[alone] -= variance[alone] * mode.alpha[alone]
     for members in membership.values():
-        covariance = np.linalg.inv(precision[np.ix_(members, members)])
-        mean[members] -= covariance @ mode.alpha[members]
-        variance[members] = np.diag(covariance) - noise[members]
-    return mean, np.maximum(variance, 0.0)
+        if len(members) > 1:
+            covariance = np.linalg.inv(precision[np.ix_(members, members)])
+            mean[members] -= covariance @ mode.alpha[members]
+            variance[members] = np.diag(covariance)
+    return mean, np.maximum(variance - noise, 0.0)

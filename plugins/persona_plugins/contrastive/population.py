@@ -29,7 +29,16 @@ from threadpoolctl import threadpool_limits
 from persona_plugins.contrastive.laplace import Array, Mode, find_mode, log_sigmoid, moments, predictive
 from persona_plugins.contrastive.space import SHARES, Measure, Pair, Space, matrix
 
-__all__ = ["MINIMUM_PAIRS", "MINIMUM_PEOPLE", "MINIMUM_USERS", "Prior", "UserPairs", "fit_prior"]
+__all__ = [
+    "MAX_CHOICES",
+    "MAX_PEOPLE",
+    "MINIMUM_PAIRS",
+    "MINIMUM_PEOPLE",
+    "MINIMUM_USERS",
+    "Prior",
+    "UserPairs",
+    "fit_prior",
+]
 
 Index: TypeAlias = npt.NDArray[np.intp]
 
@@ -39,6 +48,7 @@ MINIMUM_USERS = 3
 MAX_FEATURES = 4000
 #: Most choices the population is fitted on; beyond it, whole people are drawn at random.
 MAX_CHOICES = 1200
+MAX_PEOPLE = 600
 
 SHARED_GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 PERSONAL_GRID = (0.3, 1.0, 3.0, 6.0, 12.0)
