@@ -64,7 +64,7 @@ class Personalizer(Recording):
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
         self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
         self._recall_guard = Guard(self._settings.memory)
-        self._background = BackgroundLearner(lambda *user: self._learner.learn(*user))
+        self._background = BackgroundLearner(lambda *user: self._learner.learn(*user))  # noqa: PLW0108 - built when first needed
         self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
 
     @functools.cached_property
@@ -248,7 +248,7 @@ class Personalizer(Recording):
             PluginError: a tailor that is `required` failed.
         """
         deadline = time.monotonic() + self._settings.time_budget
-        asked = self._asked(user_id, messages, model=model, n=n, params=dict(params or {}))
+        asked = self._asked(user_id, messages, model=model, n=n, params={} if params is None else params)
         persona, decision = self._recall(asked, deadline)
         pipeline = self._pipeline if decision.open else self._required
         tailored_call, steps = pipeline.run(asked, self._context(persona, decision), deadline)
@@ -319,7 +319,8 @@ class Personalizer(Recording):
 
     def answered(self, tailored: Tailored, answer: str) -> None:
         """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
-        self._keep(tailored, answer)
+        if tailored.call_id in self._recent:  # else they were forgotten meanwhile, or it is long ago
+            self._keep(tailored, answer)
         self._host.on_answer(tailored, answer)
 
     def _keep(self, tailored: Tailored, answer: str) -> None:

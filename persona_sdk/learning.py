@@ -56,12 +56,14 @@ class Learner:
         verification = verify(inference)
         traits = settle(inference, verification, current, verdicts)
         note = inference.note if verification.accepted else verification.reason
+        # What was measured of the version before says nothing of this one once a ruling or their word changed it.
+        kept = current if current and _inferred(current.traits) == _inferred(traits) else None
         proposal = Persona(
             tenant=tenant,
             user_id=user_id,
             traits=traits,
             summary=" ".join(t.statement for t in traits),
-            lift=verification.lift if verification.accepted else current.lift if current else None,
+            lift=verification.lift if verification.accepted else kept.lift if kept else None,
             lineage=Lineage(
                 inferrer=self._inferrer.name,
                 population=population.fingerprint if population else "",
@@ -72,10 +74,15 @@ class Learner:
             ),
             note=note,
         )
-        return self._remember(proposal, current, inference, verification)
+        state = inference.state if verification.accepted else self._state_of(kept) if kept else None
+        return self._remember(proposal, current, state, verification)
 
     def _remember(
-        self, proposal: Persona, current: Persona | None, inference: Inference, verification: Verification
+        self,
+        proposal: Persona,
+        current: Persona | None,
+        state: Mapping[str, object] | None,
+        verification: Verification,
     ) -> Persona:
         tenant, user_id = proposal.tenant, proposal.user_id
         through = proposal.lineage.through
@@ -83,7 +90,6 @@ class Learner:
         unchanged = current is not None and not verification.accepted and current.traits == proposal.traits
         try:
             if (believed or current) and not unchanged:
-                state = inference.state if verification.accepted or current is None else self._state_of(current)
                 self._memory.remember(proposal, state)
             self._memory.mark_learnt(tenant, user_id, through, proposal.note)
         except NotFoundError:  # forgotten while we were learning: what was derived must not come back
@@ -101,7 +107,8 @@ class Learner:
             lineage = persona.lineage.model_copy(update={"parent": version, "reason": f"version {version} as ruled on"})
             summary = " ".join(t.statement for t in traits)
             ruled = persona.model_copy(update={"traits": traits, "summary": summary, "lineage": lineage})
-            version = self._memory.remember(ruled, self._state_of(persona), current=False).version
+            # The version's weights were learnt with what was taken back, and so was its lift measured.
+            version = self._memory.remember(ruled.model_copy(update={"lift": None}), None, current=False).version
         return self._memory.set_current(tenant, user_id, version, pinned=pinned)
 
     def _state_of(self, current: Persona) -> dict[str, object] | None:
@@ -136,8 +143,8 @@ def settle(
     """Decide which traits stand.
 
     What the person said stands on their word. What was inferred stands if it was believed, otherwise what had been
-    believed before stays. What the person rejected is out, what they pinned is in, and their word on a subject
-    silences what was inferred about it.
+    believed before stays. What the person rejected is out, what they pinned is in and its contrary out, and their word
+    on a subject silences what was inferred about it.
     """
     ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
     said = [t for t in inference.traits if t.stated and ruled.get(t.id) != "rejected"]
@@ -150,8 +157,14 @@ def settle(
     else:
         inferred = before
     spoken_of = {t.key for t in stated}
+    kept_against = {t.key: t.id for t in inferred if ruled.get(t.id) == "pinned"}
+    inferred = [t for t in inferred if kept_against.get(t.key, t.id) == t.id]
     kept = [*stated, *(t for t in inferred if t.key not in spoken_of)]
     return under_rulings(kept, verdicts)
+
+
+def _inferred(traits: Sequence[Trait]) -> list[Trait]:
+    return [t for t in traits if not t.stated]
 
 
 def under_rulings(traits: Sequence[Trait], verdicts: Mapping[str, Verdict]) -> tuple[Trait, ...]:

@@ -100,6 +100,9 @@ def read_choice_rows(path: Path) -> tuple[list[ChoiceRow], list[Problem]]:
         except (ValueError, AttributeError, TypeError) as error:  # InputError and both decoding errors are ValueErrors
             problems.append(Problem(number, str(error)))
             continue
+        except RecursionError:
+            problems.append(Problem(number, "nested too deeply"))
+            continue
         rows.append((source, signal, row.get("user_fold") if row.get("user_id") else "nobody"))
     return _with_folds(rows), problems
 

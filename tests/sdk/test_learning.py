@@ -118,10 +118,11 @@ def test_what_is_not_believed_leaves_the_earlier_persona_and_its_state(world):
     second = world.learn()
     assert (second.traits, second.lift, second.version) == (first.traits, first.lift, first.version)
     assert second.note.startswith("not believed")
+    assert world.memory.state("default", "ann", first.version) == {"weights": [1.0]}
     world.memory.rule("default", "ann", SHORT.id, "rejected")
     third = world.learn()
-    assert (third.traits, third.version) == ((), 2)
-    assert world.memory.state("default", "ann", 2) == {"weights": [1.0]}
+    assert (third.traits, third.version, third.lift) == ((), 2, None)
+    assert world.memory.state("default", "ann", 2) is None  # those weights were learnt with what was taken back
 
 
 def test_the_inferrer_is_told_what_it_may_use(world):

@@ -132,7 +132,7 @@ def test_a_prompt_is_text_or_messages():
         [{"role": "user", "content": [{"type": "text", "text": SECRET + "\ud800"}]}],
         [{"role": "user\ud800", "content": SECRET}],
         [{"role": "user", "content": SECRET, "name": "\ud800"}],
-        [{"role": "user", "content": [object()]}],
+        [{"role": "user", "content": [object]}],
     ],
     ids=repr,
 )

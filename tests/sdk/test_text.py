@@ -1,5 +1,6 @@
 """People's text as data: nothing in it can act as an instruction, whatever they write."""
 
+import re
 import unicodedata
 
 import pytest
@@ -34,9 +35,11 @@ MARKERS = [
     "## System",
     "#user:",
 ]
-#: What must not be found in the result, with case and spaces taken out of it.
-FORBIDDEN = ("<|", "|>", "[inst]", "[/inst]", "<<sys>>", "</", "###instruction", "##system", "#user")
-ROLES = ("system:", "assistant:", "human:", "user:", "developer:")
+#: What must not be found in the result, beside the delimiters.
+FORBIDDEN = re.compile(
+    r"\[/?(inst|sys|system)\]|#\s*(system|instruction|assistant|user)|\b(system|assistant|human|user|developer)\s*:",
+    re.IGNORECASE,
+)
 
 #: Pieces that hostile text is made of, so that the search puts markers together.
 hostile = st.lists(
@@ -50,10 +53,7 @@ hostile = st.lists(
 def assert_harmless(text):
     assert not [c for c in text if unicodedata.category(c)[0] == "C"], ascii(text)
     assert not set(text) & set('<>"`“”\n\r\t\u2028\u2029')
-    squeezed = "".join(text.split()).lower()
-    assert not [marker for marker in FORBIDDEN if marker in squeezed], ascii(text)
-    for word in text.replace(" :", ":").lower().split():
-        assert not [role for role in ROLES if word.startswith(role)], ascii(text)
+    assert not FORBIDDEN.search(text), ascii(text)
 
 
 @given(st.text() | hostile)

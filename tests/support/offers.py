@@ -77,7 +77,12 @@ def trains(count, rng, *, prefers, user_id="ann"):
 def preference(number, chosen, rejected, *, prompt="Which train shall I take to Lyon?", user_id="ann"):
     """One choice, with an id and a prompt that say which."""
     return Preference(
-        id=f"{user_id}-{number}", user_id=user_id, prompt=f"{prompt} ({number})", chosen=chosen, rejected=rejected, at=NOON
+        id=f"{user_id}-{number}",
+        user_id=user_id,
+        prompt=f"{prompt} ({number})",
+        chosen=chosen,
+        rejected=rejected,
+        at=NOON,
     )
 
 

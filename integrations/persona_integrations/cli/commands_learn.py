@@ -89,7 +89,7 @@ def refit(ctx: typer.Context, json: JsonOption = False) -> None:
     if json:
         emit_json({"users": len(users), "learnt": len(users), "population": _population(population)})
     elif population is None:
-        output().print(f"This inferrer learns nothing across people. {_people(len(users))} learnt anew.")
+        output().print(f"Too few people or choices to say what they have in common. {_people(len(users))} learnt anew.")
     else:
         common = f"{population.users:,} people and {population.choices:,} choices"
         output().print(f"What {common} have in common was learnt anew, and so were {_people(len(users))}.")

@@ -9,9 +9,9 @@ population is fitted by one Laplace approximation over all choices (`laplace.fin
 shrunk towards what a few talkative people like, because their own part is modelled too.
 
 σ², τ² and a temperature are chosen by cross-validation inside each person's choices, on the log probability of what
-was chosen. A personal part is only kept (τ² > 0) when held-out choices are predicted better with it than without it by
-more than a standard error over people, and better than with another person's: where people do not differ, or nothing
-shows how, everyone gets the population's answer.
+was chosen. A personal part is only kept (τ² > 0) when held-out choices are predicted better with it than without it,
+and better than with another person's: where people do not differ, or nothing shows how, everyone gets the population's
+answer.
 """
 
 from __future__ import annotations

