@@ -107,11 +107,10 @@ class Belief:
     def predict_as(self, state: Mapping[str, Any]) -> Array:
         """Probabilities of this person's choices under another person's state, taken at its word: without variance."""
         theirs = np.zeros(len(self.names))
-        weights = state["weights"]
-        for i, name in enumerate(self.names):
-            own = weights.get(name)
-            if own is not None:
-                theirs[i] = own[0] / (self.space.measures[name].scale or 1.0)
+        index = {name: i for i, name in enumerate(self.names)}
+        for name, own in state["weights"].items():
+            if name in index:
+                theirs[index[name]] = own[0] / self.space.measures[name].scale
         return sigmoid((self.offset + self.rows @ theirs)[: self.choices])
 
     def held_out(self) -> tuple[Array, Array]:
@@ -140,14 +139,20 @@ class Belief:
     def state(self) -> dict[str, Any]:
         """Return what is needed to score new answers, JSON-ready: this person's weights beyond the population's."""
         order = np.argsort(-np.abs(self.deviation))[:STATE_FEATURES]
+        measures = [self.space.measures[self.names[i]] for i in order]
+        raw = _five_digits(self.deviation[order] * np.array([m.scale for m in measures]))
         weights: dict[str, list[float]] = {}
-        for i in order:
-            name, measure = self.names[i], self.space.measures[self.names[i]]
-            entry = [float(f"{self.deviation[i] * measure.scale:.5g}")]
-            if is_numeric(name):
-                entry += [float(f"{measure.centre:.6g}"), float(measure.is_log)]
-            weights[name] = entry
+        for i, measure, weight in zip(order, measures, raw.tolist(), strict=True):
+            name = self.names[i]
+            weights[name] = [weight, measure.centre, float(measure.is_log)] if is_numeric(name) else [weight]
         return {"weights": weights}
+
+
+def _five_digits(values: Array) -> Array:
+    """Round to five significant digits: more would only make states longer."""
+    unit = 10.0 ** (4 - np.floor(np.log10(np.maximum(np.abs(values), 1e-300))))
+    rounded: Array = np.round(values * unit) / unit
+    return rounded
 
 
 def utilities(prior: Prior, state: Mapping[str, Any], answers: Sequence[Features]) -> list[float]:

@@ -118,14 +118,15 @@ def features(text: str) -> dict[str, float]:
 def _scan(tokens: list[str], found: dict[str, float]) -> Counter[str]:
     """Add words and phrases to `found`, and count what style is measured by."""
     counts: Counter[str] = Counter()
+    words = characters = sentences = 0  # plain numbers: this loop is where reading a text spends its time
     previous = ""
     in_sentence = False
     for token in tokens:
-        for name in _CLASSES.get(token, ()):
-            counts[name] += 1
+        if token in _CLASSES:
+            counts.update(_CLASSES[token])
         if token[0].isalpha():
-            counts["words"] += 1
-            counts["characters"] += len(token)
+            words += 1
+            characters += len(token)
             in_sentence = True
             found["w:" + token] = 1.0
             if previous:
@@ -136,16 +137,19 @@ def _scan(tokens: list[str], found: dict[str, float]) -> Counter[str]:
         elif token not in _SOFT:
             previous = ""
             if token in _END:
-                counts["sentences"] += in_sentence
+                sentences += in_sentence
                 in_sentence = False
             elif token[0].isdecimal():
                 counts["numbers"] += 1
-            elif (
-                "\u2600" <= token[0] < "\u2c00" or token[0] >= "\U0001f000"
-            ):  # not CJK punctuation, nor variation selectors
+            elif _is_emoji(token[0]):
                 counts["emoji"] += 1
-    counts["sentences"] += in_sentence
+    counts.update(words=words, characters=characters, sentences=sentences + in_sentence)
     return counts
+
+
+def _is_emoji(character: str) -> bool:
+    """Whether a symbol is in the blocks of pictographs: not CJK punctuation, nor a variation selector."""
+    return "\u2600" <= character < "\u2c00" or character >= "\U0001f000"
 
 
 def _quantities(tokens: list[str], found: dict[str, float]) -> None:
