@@ -74,6 +74,13 @@ def test_who_goes_for_fast_gets_hours():
     assert found[0].id == "choice:q:hour/against"
 
 
+def test_choices_that_speak_against_a_trait_are_no_evidence_for_it():
+    cheap_one = [(f"It costs {a} euros.", f"It costs {a * 4} euros.") for a in (10, 20, 30, 40)]
+    dear_one = [("It costs 55 euros.", "It costs 50 euros."), ("It costs 66 euros.", "It costs 60 euros.")]
+    euro = next(t for t in traits(made(cheap_one + dear_one)) if t.key == "choice:q:euro")
+    assert {e.signal_id for e in euro.evidence} == {"ann-0", "ann-1", "ann-2", "ann-3"}
+
+
 def test_the_typical_values_told_are_medians_of_both_sides():
     signals = made([(f"It costs {a} euros.", f"It costs {a * 3} euros.") for a in (10, 20, 30, 40, 50)])
     euro = next(t for t in traits(signals) if t.key == "choice:q:euro")
@@ -218,9 +225,17 @@ def test_role_markers_and_markup_in_texts_stay_data_in_statements(nasty):
         assert len(trait.statement) < 200
 
 
-def test_a_word_without_end_is_cut():
-    signals = made([(f"{'ab' * 5000} {p}", f"other {p}") for p in "oak ash fir elm yew bay".split()])
-    assert all(len(t.statement) < 200 for t in traits(signals))
+def test_a_word_or_unit_without_end_is_cut():
+    places = "oak ash fir elm yew bay box may".split() * 2
+    word, unit = "ab" * 400, "cd" * 400
+    for pairs, key in (
+        ([(f"Some {word} at {p}.", f"Some other at {p}.") for p in places], "choice:w"),
+        ([(f"It has 5 {unit} at {p}.", f"It has {i + 9} {unit} at {p}.") for i, p in enumerate(places)], "choice:q"),
+    ):
+        signals = made(pairs)
+        found = [t for t in traits(signals, lets_words_speak(signals)) if t.key.startswith(key)]
+        assert found
+        assert all(len(t.statement) < 130 and t.statement.count("…") == 1 for t in found)
 
 
 def test_the_order_of_certainty_is_the_order_told():
