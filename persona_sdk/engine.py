@@ -1,5 +1,4 @@
-"""`Personalizer`: the one object an app holds. Every decision is made in a synchronous method; async ones run it
-in a thread, so that the two cannot drift apart."""
+"""`Personalizer`: the one object an app holds. Every decision is made in a synchronous method; async ones run it."""
 
 from __future__ import annotations
 
@@ -64,7 +63,7 @@ class Personalizer(Recording):
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
         self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
         self._recall_guard = Guard(self._settings.memory)
-        self._background = BackgroundLearner(lambda *user: self._learner.learn(*user))  # noqa: PLW0108 - built when first needed
+        self._background = BackgroundLearner(self._learn_now, self._memory.pending)
         self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
 
     @functools.cached_property
@@ -133,7 +132,10 @@ class Personalizer(Recording):
 
     def learn(self, user_id: str) -> Persona:
         """Learn from all of a person's signals now, whether new or not, and return their persona."""
-        return self._learner.learn(self._tenant, user_id)
+        return self._learn_now(self._tenant, user_id)
+
+    def _learn_now(self, tenant: str, user_id: str) -> Persona:
+        return self._learner.learn(tenant, user_id)
 
     def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
         """Learn from everyone whose signals are new; return how many people that were."""
@@ -157,8 +159,7 @@ class Personalizer(Recording):
         """Learn anew what the tenant's people have in common. Slow; never part of a chat call."""
         return self._learner.refit(self._tenant, progress)
 
-    def users(self) -> list[str]:
-        """Return the ids of everyone with signals."""
+    def users(self) -> list[str]:  # noqa: D102 - as in Recording
         return list(self._memory.users(self._tenant))
 
     def signals(self, user_id: str) -> list[Signal]:

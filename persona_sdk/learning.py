@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from persona_sdk.errors import NotFoundError, PersonaError
 from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
-from persona_sdk.memory import Memory, Verdict
+from persona_sdk.memory import Memory, Pending, Verdict
 from persona_sdk.models import Lineage, Persona, Trait
 from persona_sdk.verification import Verification, verify
 
@@ -178,11 +178,18 @@ def under_rulings(traits: Sequence[Trait], verdicts: Mapping[str, Verdict]) -> t
 
 
 class BackgroundLearner:
-    """A daemon thread that learns from people whose signals are new. What is pending is read back from memory, so a
-    process that dies loses no work."""
+    """A daemon thread that learns from people whose signals are new.
 
-    def __init__(self, learn: Callable[[str, str], object]) -> None:
+    With the first person of a tenant come those whom an earlier process left unlearnt (`pending`), so that a process
+    that dies loses no work.
+    """
+
+    def __init__(
+        self, learn: Callable[[str, str], object], pending: Callable[[str], Iterable[Pending]] = lambda _: ()
+    ) -> None:
         self._learn = learn
+        self._pending = pending
+        self._resumed: set[str] = set()
         self._waiting: dict[tuple[str, str], None] = {}
         self._changed = threading.Condition()
         self._busy = False
@@ -191,10 +198,15 @@ class BackgroundLearner:
 
     def submit(self, tenant: str, user_id: str) -> None:
         """Ask for one person to be learnt from soon; asking again before that happens changes nothing."""
+        left: list[Pending] = []
+        if tenant not in self._resumed:
+            self._resumed.add(tenant)
+            left = list(self._pending(tenant))
         with self._changed:
             if self._closed:
                 return
             self._waiting[(tenant, user_id)] = None
+            self._waiting.update(dict.fromkeys((p.tenant, p.user_id) for p in left))
             if self._thread is None:
                 self._start()
             self._changed.notify_all()

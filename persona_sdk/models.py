@@ -94,8 +94,8 @@ class Trait(Frozen):
     """One thing that is true of a person, in a sentence.
 
     `key` is what the trait is about ("style:length"), `id` adds the direction ("style:length/against"): tombstones and
-    pins refer to it, so that someone who took back "wants it short" can still come to want it long. `weight` is the
-    change in the log-odds of a choice for a typical difference in what the trait is about, positive when the person
+    pins refer to it, so that someone who took back "wants it short" can still say that they want it long. `weight` is
+    the change in the log-odds of a choice for a typical difference in what the trait is about, positive when the person
     goes for it; `interval` is its 80 % credible interval. `scope` holds the words of the topics where the trait was
     seen to hold, empty for everywhere. A trait a person stated has `quote` in its evidence and `stated` set.
     """

@@ -88,6 +88,7 @@ class Space:
             for name, z in self.difference(pair).items():
                 squares[name[0]] = squares.get(name[0], 0.0) + z * z / len(pairs)
         total = sum(shares[group] for group in squares) or 1.0
+        squares["s"] = max(squares.get("s", 0.0), 1.0)  # answers alike in style do not get its whole share
         scale = {group: sqrt(shares[group] / total / square) for group, square in squares.items()}
         measures = {n: replace(m, scale=m.scale * scale.get(n[0], 0.0)) for n, m in self.measures.items()}
         return Space(measures, scale, self.rarity)
