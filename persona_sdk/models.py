@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = [
     "Trait",
     "TraitKind",
     "TraitStatus",
+    "trait_id",
 ]
 
 TraitKind: TypeAlias = Literal["preference", "style", "fact", "personality"]
@@ -90,6 +91,11 @@ class Evidence(Frozen):
     quote: str | None = None
 
 
+def trait_id(key: str, polarity: str, scope: Sequence[str] = ()) -> str:
+    """Return the id of a trait: "style:length/against", or "style:length@email+work/against" where it has a scope."""
+    return f"{key}@{'+'.join(sorted(scope))}/{polarity}" if scope else f"{key}/{polarity}"
+
+
 class Trait(Frozen):
     """One thing that is true of a person, in a sentence.
 
@@ -114,8 +120,8 @@ class Trait(Frozen):
 
     @property
     def id(self) -> str:
-        """Identity including direction: what a tombstone or a pin refers to."""
-        return f"{self.key}/{self.polarity}"
+        """Identity including direction and scope: what a tombstone or a pin refers to."""
+        return trait_id(self.key, self.polarity, self.scope if self.stated else ())
 
 
 class Lift(Frozen):

@@ -19,7 +19,7 @@ from persona_plugins.contrastive.laplace import (
     sigmoid,
 )
 from persona_plugins.contrastive.population import Prior
-from persona_plugins.contrastive.space import Features, Measure, Pair, is_numeric, matrix
+from persona_plugins.contrastive.space import Features, Measure, Pair, Space, is_numeric, matrix
 
 __all__ = ["Belief", "Evidence", "utilities"]
 
@@ -45,8 +45,8 @@ class Evidence:
     excluded: frozenset[str] = frozenset()
 
     def first(self, n: int) -> Evidence:
-        """The first n choices, and what was said by then."""
-        stated = {name: said for name, said in self.stated.items() if said[1] < n}
+        """The first n choices, and what was said by the time of the next one."""
+        stated = {name: said for name, said in self.stated.items() if said[1] <= n}
         return Evidence(self.pairs[:n], self.certainty[:n], self.groups[:n], stated, self.excluded)
 
 
@@ -56,20 +56,31 @@ class Belief:
     def __init__(self, prior: Prior, evidence: Evidence) -> None:
         self.prior = prior
         self.evidence = evidence
-        self.space = space = prior.space.extended(evidence.pairs)
-        rows = [space.difference(pair) for pair in evidence.pairs]
-        silenced = {name: before for name, (_, before) in evidence.stated.items()}
-        silenced.update(dict.fromkeys(evidence.excluded, len(rows)))
-        for name, before in silenced.items():
-            for row in rows[:before]:
-                row.pop(name, None)
-        self.choices = len(rows)
+        self.space = prior.space.extended(evidence.pairs)
+        self.choices = len(evidence.pairs)
         said = [{name: float(direction)} for name, (direction, _) in evidence.stated.items()]
-        self.names, self.rows = matrix([*rows, *said])
+        self.names, self.rows = matrix([*self._differences(), *said])
         self.mean = np.array([prior.mean.get(n, 0.0) for n in self.names])
         certainty = np.array([*evidence.certainty, *(WORD_OF_MOUTH for _ in said)])
         self.offset: Array = self.rows @ self.mean
         self.mode: Mode = find_mode(prior.personal * (self.rows @ self.rows.T), self.offset, certainty)
+
+    def _differences(self) -> list[dict[str, float]]:
+        """Chosen minus rejected for every choice, without what it no longer speaks about."""
+        return [self._difference(i, self.space) for i in range(self.choices)]
+
+    def _difference(self, i: int, space: Space) -> dict[str, float]:
+        row = space.difference(self.evidence.pairs[i])
+        for name, (_, before) in self.evidence.stated.items():
+            if i < before:
+                row.pop(name, None)
+        for name in self.evidence.excluded:
+            row.pop(name, None)
+        return row
+
+    def predicted_by(self, earlier: Belief, start: int, stop: int) -> Array:
+        """Probabilities that an earlier belief gives to choices start … stop, as far as they still speak."""
+        return earlier.predict_differences([self._difference(i, earlier.space) for i in range(start, stop)])
 
     @cached_property
     def deviation(self) -> Array:
@@ -91,7 +102,10 @@ class Belief:
 
     def predict(self, pairs: Sequence[Pair]) -> Array:
         """Probabilities that the first answer of each pair is chosen."""
-        rows = [self.space.difference(pair) for pair in pairs]
+        return self.predict_differences([self.space.difference(pair) for pair in pairs])
+
+    def predict_differences(self, rows: Sequence[Mapping[str, float]]) -> Array:
+        """The same, given the scaled differences."""
         index = {n: i for i, n in enumerate(self.names)}
         known = np.zeros((len(rows), len(self.names)))
         mean, own = np.zeros(len(rows)), np.zeros(len(rows))
@@ -109,8 +123,9 @@ class Belief:
         theirs = np.zeros(len(self.names))
         index = {name: i for i, name in enumerate(self.names)}
         for name, own in state["weights"].items():
-            if name in index:
-                theirs[index[name]] = own[0] / self.space.measures[name].scale
+            scale = self.space.measures[name].scale if name in index and name in self.space.measures else 0.0
+            if scale:  # what a person said can be about something in which no answer of theirs has differed yet
+                theirs[index[name]] = own[0] / scale
         return sigmoid((self.offset + self.rows @ theirs)[: self.choices])
 
     def held_out(self) -> tuple[Array, Array]:
@@ -138,7 +153,8 @@ class Belief:
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to score new answers, JSON-ready: this person's weights beyond the population's."""
-        order = np.argsort(-np.abs(self.deviation))[:STATE_FEATURES]
+        order = [i for i in np.argsort(-np.abs(self.deviation)) if self.names[i] in self.space.measures]
+        order = order[:STATE_FEATURES]
         measures = [self.space.measures[self.names[i]] for i in order]
         raw = _five_digits(self.deviation[order] * np.array([m.scale for m in measures]))
         weights: dict[str, list[float]] = {}

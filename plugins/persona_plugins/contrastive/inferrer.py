@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from persona_plugins.contrastive.population import (
     MAX_PEOPLE,
     MINIMUM_PAIRS,
     MINIMUM_PEOPLE,
-    Prior,
     fit_prior,
 )
 from persona_plugins.contrastive.reading import Embedder, Reader, prior_of, prompt_groups
@@ -31,7 +31,7 @@ from persona_sdk.inference import (
     Population,
 )
 from persona_sdk.models import Evidence as Quoted
-from persona_sdk.models import Trait
+from persona_sdk.models import Trait, trait_id
 from persona_sdk.signals import Choice, Signal, Utterance, choices_of
 from persona_sdk.text import content_words
 
@@ -71,7 +71,8 @@ class Contrastive(Inferrer):
             return Inference(traits=tuple(stated), note="" if stated else "too little evidence: no choices yet")
         prior = prior_of(request.population)
         belief = Belief(prior, self._evidence(choices, said, before, request.rejected))
-        held_out, method = _held_out(request, prior, belief, choices)
+        told_before = self._said(request.signals[: request.read_before], request.rejected)[0]
+        held_out, method = _held_out(request, belief, choices, frozenset(_directions(told_before, before)))
         inferred = [t for t in traits_of(belief, choices, self.name) if t.id not in request.rejected]
         return Inference(
             traits=(*stated, *inferred),
@@ -100,13 +101,8 @@ class Contrastive(Inferrer):
             pairs=pairs,
             certainty=[c.certainty for c in choices],
             groups=prompt_groups(choices),
-            stated={
-                f"s:{feature}": (s.direction, before.get(s, 0))
-                for s in said
-                if s.feature and not s.scope
-                for feature in (s.feature, *GOES_WITH.get(s.feature, ()))
-            },
-            excluded=frozenset(name for trait_id in rejected for name in _features_of(trait_id, pairs)),
+            stated=_directions(said, before),
+            excluded=frozenset(name for taken_back in rejected for name in _features_of(taken_back, pairs)),
         )
 
     def _said(
@@ -122,7 +118,7 @@ class Contrastive(Inferrer):
                 if found:
                     made = len(choices_of(signals[:i]))
                     choices_before.update(dict.fromkeys(found, made))
-        standing_now = [s for s in standing(statements) if f"{s.key}/{s.polarity}" not in rejected]
+        standing_now = [s for s in standing(statements) if trait_id(s.key, s.polarity, s.scope) not in rejected]
         return standing_now, choices_before
 
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
@@ -162,19 +158,29 @@ def _draw(histories: Iterable[History]) -> tuple[list[tuple[str, list[Choice]]],
     return sorted(drawn[:enough], key=lambda person: person[0]), people, total
 
 
-def _features_of(trait_id: str, pairs: Sequence[Pair]) -> set[str]:
+def _directions(said: Sequence[Statement], before: Mapping[Statement, int]) -> dict[str, tuple[int, int]]:
+    """Return the style features that statements speak about: direction, and how many choices came before."""
+    return {
+        f"s:{feature}": (s.direction, before.get(s, 0))
+        for s in said
+        if s.feature and not s.scope
+        for feature in (s.feature, *GOES_WITH.get(s.feature, ()))
+    }
+
+
+def _features_of(rejected: str, pairs: Sequence[Pair]) -> set[str]:
     """Return the features behind an inferred trait's id, "style:length/against" or "choice:p:local company/for".
 
     Of a word or phrase, all that share a content word with it: it must not come back by another name.
     """
-    group, _, what = trait_id.rpartition("/")[0].partition(":")
+    group, _, what = rejected.rpartition("/")[0].partition(":")
     if group == "style":
         return {f"s:{name}" for name in (what, *GOES_WITH.get(what, ()))}
     if group != "choice" or what[:1] not in "wp":
         return {what}
-    taken_back = content_words(what[2:])
+    said = content_words(what[2:])
     names = {name for pair in pairs for features in pair for name in features if name[0] in "wp"}
-    return {what, *(name for name in names if content_words(name[2:]) & taken_back)}
+    return {what, *(name for name in names if content_words(name[2:]) & said)}
 
 
 def _stated_trait(statement: Statement, inferrer: str) -> Trait:
@@ -194,18 +200,18 @@ def _stated_trait(statement: Statement, inferrer: str) -> Trait:
 
 
 def _held_out(
-    request: InferenceRequest, prior: Prior, belief: Belief, choices: Sequence[Choice]
+    request: InferenceRequest, belief: Belief, choices: Sequence[Choice], told_before: frozenset[str]
 ) -> tuple[tuple[HeldOutChoice, ...], HeldOutMethod]:
     """Predict every choice without having seen it: by this belief, by nobody's, by the version before, by another's."""
-    without, mine = _predictions(prior, belief)
-    previous = _previous(request, prior, belief)
+    without, mine = _predictions(belief)
+    previous = _previous(request, belief, told_before)
     other = None if request.other_state is None else np.clip(belief.predict_as(request.other_state), 1e-12, 1.0)
     held_out = tuple(
         HeldOutChoice(
             signal_id=choice.signal_id,
             with_persona=float(np.log(mine[i])),
             without=float(np.log(without[i])),
-            previous=None if previous is None else float(np.log(previous[i])),
+            previous=previous[i],
             other=None if other is None else float(np.log(other[i])),
         )
         for i, choice in enumerate(choices)
@@ -213,22 +219,30 @@ def _held_out(
     return held_out, "leave-one-out" if len(choices) >= LEAVE_OUT_FROM else "one-step-ahead"
 
 
-def _predictions(prior: Prior, belief: Belief) -> tuple[Array, Array]:
+def _predictions(belief: Belief) -> tuple[Array, Array]:
     """Return probabilities without and with the persona, bounded away from 0."""
     without, mine = belief.held_out()
     n = belief.choices
     if n < LEAVE_OUT_FROM:  # too few to leave one out: what would have been predicted at the time
-        pairs = belief.evidence.pairs
-        mine = np.array([Belief(prior, belief.evidence.first(i)).predict(pairs[i : i + 1])[0] for i in range(n)])
+        earlier = [Belief(belief.prior, belief.evidence.first(i)) for i in range(n)]
+        mine = np.array([belief.predicted_by(earlier[i], i, i + 1)[0] for i in range(n)])
     return np.clip(without, 1e-12, 1.0), np.clip(mine, 1e-12, 1.0)
 
 
-def _previous(request: InferenceRequest, prior: Prior, belief: Belief) -> Array | None:
-    """Predict with what the version before had read: held out among those choices, ahead for the newer ones."""
+def _previous(request: InferenceRequest, belief: Belief, told_before: frozenset[str]) -> list[float | None]:
+    """Predict with what the version before had read: held out among those choices, ahead for the newer ones.
+
+    `told_before` are the features it had been told about. Choices that a newer word of the person has put aside are
+    not compared: the version before predicts them well for having missed that word.
+    """
+    n = belief.choices
     read = len(choices_of(request.signals[: request.read_before]))
-    if not 0 < read < belief.choices:
-        return None
-    earlier = Belief(prior, belief.evidence.first(read))
-    _, seen = _predictions(prior, earlier)
-    ahead = earlier.predict(belief.evidence.pairs[read:])
-    return np.concatenate([seen, np.clip(ahead, 1e-12, 1.0)])
+    if not 0 < read < n:
+        return [None] * n
+    part = belief.evidence.first(read)
+    known = {name: said for name, said in part.stated.items() if name in told_before}
+    earlier = Belief(belief.prior, replace(part, stated=known))
+    _, seen = _predictions(earlier)
+    ahead = np.clip(belief.predicted_by(earlier, read, n), 1e-12, 1.0)
+    put_aside = max((before for f, (_, before) in belief.evidence.stated.items() if f not in told_before), default=0)
+    return [None if i < put_aside else float(np.log(p)) for i, p in enumerate([*seen, *ahead])]

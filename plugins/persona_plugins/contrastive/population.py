@@ -27,7 +27,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from persona_plugins.contrastive.laplace import Array, Mode, find_mode, log_sigmoid, moments, predictive
-from persona_plugins.contrastive.space import SHARES, Measure, Pair, Space, matrix
+from persona_plugins.contrastive.space import Measure, Pair, Space, matrix
 
 __all__ = [
     "MAX_CHOICES",
@@ -52,6 +52,8 @@ MAX_PEOPLE = 600
 
 SHARED_GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 PERSONAL_GRID = (0.3, 1.0, 3.0, 6.0, 12.0)
+#: The entries of `space.SHARES` that are tried.
+PROFILES = ("content", "style")
 #: The (σ², τ²) at which profiles of shares are compared.
 TYPICAL = (3.0, 3.0)
 TEMPERATURES = (0.7, 0.85, 1.0)
@@ -140,7 +142,7 @@ def fit_prior(people: Sequence[UserPairs], seed: int = 0) -> Prior:
     known = vocabulary(people)
     with threadpool_limits(limits=1, user_api="blas"):  # matrices this small are slower on several threads
         problems = []
-        for shares in SHARES:
+        for shares in PROFILES:
             space = Space.fit(pairs, known, shares)
             problems.append((space, _Problem.build(people, space, np.random.default_rng(seed))))
         space, problem = max(problems, key=lambda p: p[1].log_score(*TYPICAL))

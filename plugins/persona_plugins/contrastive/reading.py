@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from persona_plugins.contrastive.features import features
+from persona_plugins.contrastive.features import MAX_CHARACTERS, features
 from persona_plugins.contrastive.population import Prior, UserPairs
 from persona_plugins.contrastive.space import Features, Pair
 from persona_sdk.inference import Population
@@ -23,7 +23,7 @@ class Embedder(Protocol):
         ...
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _features(text: str) -> Features:
     return features(text)
 
@@ -36,7 +36,7 @@ class Reader:
 
     def read(self, texts: Sequence[str]) -> list[Features]:
         """Return the features of each text. They are shared between callers, so they are not to be changed."""
-        found = [_features(text) for text in texts]
+        found = [_features(text[:MAX_CHARACTERS]) for text in texts]
         if self._embedder is None or not texts:
             return found
         vectors = self._embedder.embed_documents(list(texts))

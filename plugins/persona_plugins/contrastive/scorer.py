@@ -30,7 +30,7 @@ class ContrastiveScorer(Scorer):
         silent: frozenset[str] = frozenset(),
     ) -> list[float]:
         """Return the mean utility of each answer, in log-odds; the prompt is the same for all and adds nothing."""
-        ignored = {"s:" + key.removeprefix("style:") for key in silent if key.startswith("style:")}
+        ignored = {f"s:{key[6:]}" if key.startswith("style:") else key.removeprefix("choice:") for key in silent}
         read = self._reader.read(answers)
         if ignored:
             read = [{name: value for name, value in f.items() if name not in ignored} for f in read]

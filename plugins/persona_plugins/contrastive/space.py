@@ -28,9 +28,11 @@ Features: TypeAlias = Mapping[str, float]
 Pair: TypeAlias = tuple[Features, Features]
 
 #: How the squared length of a difference is shared between the groups of features that occur. "content" lets words
-#: speak; "style" leans on what repeats from answer to answer whatever they are about: the choice until more is known.
+#: speak, "style" leans on what repeats from answer to answer whatever they are about; a population is fitted with the
+#: better of these two. "balanced" stands between them and is used where there is no population to tell.
 SHARES: Mapping[str, Mapping[str, float]] = {
     "content": {"w": 1.0, "p": 0.5, "q": 1.0, "r": 0.25, "s": 1.0, "e": 1.0},
+    "balanced": {"w": 0.6, "p": 0.3, "q": 1.0, "r": 0.25, "s": 1.4, "e": 1.0},
     "style": {"w": 0.3, "p": 0.2, "q": 1.0, "r": 0.25, "s": 2.0, "e": 1.0},
 }
 _RARITY_OF_ONE = 3.0  # (1/q)^¼ of a feature in about one choice of eighty, where nothing tells better
@@ -71,11 +73,13 @@ class Space:
     rarity: Mapping[str, float]
 
     @classmethod
-    def fit(cls, pairs: Sequence[Pair], known: Iterable[str], shares: str = "style") -> Space:
+    def fit(cls, pairs: Sequence[Pair], known: Iterable[str], shares: str = "balanced") -> Space:
         """Measure the features `known` on choices; `shares` names an entry of `SHARES`."""
         rarity: dict[str, list[float]] = {}
         measures: dict[str, Measure] = {}
         for name, (measure, rare) in _measure(pairs, set(known)).items():
+            if not measure.scale:
+                continue  # nobody's choice has turned on it yet; whoever's does will bring it along
             measures[name] = measure
             rarity.setdefault(name[0], []).append(rare)
         space = cls(measures, {}, {group: median(values) for group, values in rarity.items()})

@@ -106,8 +106,7 @@ def test_an_answer_that_does_not_mention_a_quantity_has_the_average():
 def test_what_never_differs_counts_nothing():
     pairs = [({"w:same": 1.0, "q:year": 2.0, "w:own": 1.0}, {"w:same": 1.0, "q:year": 2.0}) for _ in range(5)]
     space = Space.fit(pairs, ["w:same", "q:year", "w:own"])
-    assert space.measures["w:same"].scale == 0
-    assert space.measures["q:year"].scale == 0
+    assert set(space.measures) == {"w:own"}
     assert space.difference(({"w:same": 1.0, "q:year": 7.0}, {})) == {}
 
 
@@ -119,7 +118,7 @@ def test_small_differences_of_style_are_not_blown_up():
         words = [({"w:a": 1.0, **a}, b) for a, b in pairs]
         space = Space.fit(words, ["s:length", "w:a"])
         raw = space.measures["s:length"].scale / space.group_scale["s"]
-        assert 1 / raw >= smallest
+        assert 1 / raw >= smallest - 1e-9
 
 
 def test_a_person_who_only_sees_small_differences_of_style_is_measured_like_everyone():
@@ -186,7 +185,7 @@ def test_any_texts_make_a_finite_space(pairs):
     for one in read:
         assert all(math.isfinite(z) for z in space.difference(one).values())
     total = sum(mean_squares(space, read).values())
-    assert total == pytest.approx(1.0) or total == 0  # all pairs equal
+    assert total <= 1.0 + 1e-6  # less where answers are alike in style
 
 
 def test_matrix_stacks_rows_by_name():
