@@ -6,7 +6,6 @@ import copy
 import functools
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +20,7 @@ from persona_sdk.learning import BackgroundLearner, Learner
 from persona_sdk.memory import Forgotten, Memory, Ruling, Verdict
 from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
 from persona_sdk.pipeline import Guard, Pipeline
+from persona_sdk.recent import RecentCall, RecentCalls
 from persona_sdk.recording import Answered, Prompt, Recording
 from persona_sdk.settings import Settings
 from persona_sdk.signals import Signal, input_error
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from persona_sdk.chat import PersonalizedChat
 
 __all__ = ["Personalizer"]
-
-#: How many calls, with their answers, this process remembers for feedback by response id and for `explain`.
-_RECENT = 2048
 
 
 class Personalizer(Recording):
@@ -53,7 +50,7 @@ class Personalizer(Recording):
         **given: Any,
     ) -> None:
         self._settings = settings or Settings.load(database_url=database_url, **given)
-        self._tenant = self._settings.tenant
+        self._tenant, self._owner = self._settings.tenant, True
         self._host = PluginHost(self._settings, extra=plugins, strict=self._settings.strict_plugins)
         registry = self._host.registry
         self._memory: Memory = registry.memory(self._settings.memory, self._settings)
@@ -63,8 +60,8 @@ class Personalizer(Recording):
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
         self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
         self._recall_guard = Guard(self._settings.memory)
-        self._background = BackgroundLearner(self._learn_now, self._memory.pending)
-        self._recent: OrderedDict[str, tuple[Tailored, str]] = OrderedDict()
+        self._background = BackgroundLearner(self._catch_up, self._memory.pending)
+        self._recent = RecentCalls()
 
     @functools.cached_property
     def _learner(self) -> Learner:
@@ -79,9 +76,9 @@ class Personalizer(Recording):
         return self._tenant
 
     def for_tenant(self, tenant: str) -> Self:
-        """Return a personalizer for another tenant that shares this one's memory, plugins and threads."""
+        """Return a personalizer for another tenant on this one's memory and threads; closing it closes neither."""
         other = copy.copy(self)
-        other._tenant = tenant
+        other._tenant, other._owner = tenant, False
         return other
 
     def observe(self, signals: Iterable[Signal]) -> int:
@@ -106,9 +103,10 @@ class Personalizer(Recording):
 
     def _answered(self, user_id: str, response_id: str) -> Answered | None:
         kept = self._recent.get(response_id)
-        if kept is None or (kept[0].call.user_id, kept[0].call.tenant) != (user_id, self._tenant) or not kept[1]:
+        if kept is None or not kept.answer:
             return None
-        return kept[0].call.messages, kept[1]
+        whose = (kept.tailored.call.tenant, kept.tailored.call.user_id)
+        return (kept.asked, kept.answer) if whose == (self._tenant, user_id) else None
 
     # What is known of them
 
@@ -117,9 +115,7 @@ class Personalizer(Recording):
 
         A persona without traits says in its `note` why there is none.
         """
-        progress = self._memory.progress(self._tenant, user_id)
-        if progress is not None and progress.pending:
-            return self._learner.learn(self._tenant, user_id)
+        self._catch_up(self._tenant, user_id)
         return self._known(user_id)
 
     def _known(self, user_id: str) -> Persona:
@@ -132,10 +128,12 @@ class Personalizer(Recording):
 
     def learn(self, user_id: str) -> Persona:
         """Learn from all of a person's signals now, whether new or not, and return their persona."""
-        return self._learn_now(self._tenant, user_id)
+        return self._learner.learn(self._tenant, user_id)
 
-    def _learn_now(self, tenant: str, user_id: str) -> Persona:
-        return self._learner.learn(tenant, user_id)
+    def _catch_up(self, tenant: str, user_id: str) -> None:
+        progress = self._memory.progress(tenant, user_id)
+        if progress is not None and progress.pending:
+            self._learner.catch_up(tenant, user_id)
 
     def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
         """Learn from everyone whose signals are new; return how many people that were."""
@@ -184,7 +182,8 @@ class Personalizer(Recording):
 
     def unpin(self, user_id: str) -> Persona:
         """Let later signals change the persona again."""
-        return self._learner.restate(self._version(user_id, None), pinned=False)
+        self._learner.restate(self._version(user_id, None), pinned=False)
+        return self.learn(user_id)
 
     def _version(self, user_id: str, version: int | None) -> Persona:
         number = self._known(user_id).version if version is None else version
@@ -222,10 +221,8 @@ class Personalizer(Recording):
 
     def forget(self, user_id: str) -> Forgotten:
         """Erase everything about a person; no byte of their text stays in the database files."""
-        for call_id, (tailored, _) in list(self._recent.items()):
-            if tailored.call.user_id == user_id and tailored.call.tenant == self._tenant:
-                self._recent.pop(call_id, None)
         forgotten = self._memory.forget(self._tenant, user_id)
+        self._recent.forget(self._tenant, user_id)
         self._host.on_forget(self._tenant, user_id)
         return forgotten
 
@@ -260,7 +257,7 @@ class Personalizer(Recording):
             gate=decision,
             steps=steps,
         )
-        self._keep(tailored, "")
+        self._recent.add(RecentCall(tailored, asked.messages))
         self._host.on_tailored(tailored)
         return tailored
 
@@ -307,7 +304,7 @@ class Personalizer(Recording):
 
     def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
         """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
-        if len(answers) < 2:
+        if len(answers) < 2 or not tailored.gate.open:
             return 0
         deadline = time.monotonic() + self._settings.time_budget
         persona, _ = self._recall(tailored.call, deadline)
@@ -320,19 +317,16 @@ class Personalizer(Recording):
 
     def answered(self, tailored: Tailored, answer: str) -> None:
         """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
-        if tailored.call_id in self._recent:  # else they were forgotten meanwhile, or it is long ago
-            self._keep(tailored, answer)
+        self._recent.answered(tailored.call_id, answer)
         self._host.on_answer(tailored, answer)
-
-    def _keep(self, tailored: Tailored, answer: str) -> None:
-        self._recent[tailored.call_id] = (tailored, answer)
-        while len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
 
     def explain(self, about: Tailored | str) -> Explanation:
         """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
-        tailored = about if isinstance(about, Tailored) else self._recent.get(about, (None, ""))[0]
-        if tailored is not None and (tailored is about or tailored.call.tenant == self._tenant):
+        kept = None if isinstance(about, Tailored) else self._recent.get(about)
+        tailored = about if isinstance(about, Tailored) else kept.tailored if kept else None
+        if isinstance(about, Tailored) and about.call.tenant != self._tenant:
+            raise NotFoundError("this tenant made no such call")
+        if tailored is not None and tailored.call.tenant == self._tenant:
             user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
             known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
             persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
@@ -359,8 +353,9 @@ class Personalizer(Recording):
 
     def close(self) -> None:
         """Stop background learning and release the database. What is pending is learnt next time."""
-        self._background.close()
-        self._memory.close()
+        if self._owner:
+            self._background.close()
+            self._memory.close()
 
     def __enter__(self) -> Self:
         return self

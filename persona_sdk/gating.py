@@ -31,7 +31,7 @@ _RENDERING = re.compile(
 #: By style dimension, how people say in the question itself what they want of it this time.
 _ASKED = {
     "length": r"brief(?:ly)?|short(?:er|ly)?|concise(?:ly)?|one (?:word|line|sentence|paragraph)|tl;?dr|in detail|"
-    r"detailed|long(?:er)?|at length|thorough(?:ly)?|comprehensive|in[- ]depth|essay|"
+    r"detailed|(?<!how )long(?:er)?|at length|thorough(?:ly)?|comprehensive|in[- ]depth|essay|"
     r"\d+[- ](?:words?|sentences?|paragraphs?|pages?)|elaborate|step[- ]by[- ]step|summar(?:y|ise|ize)",
     "lists": r"bullets?|bullet points?|list(?: of)?|numbered|table|prose|paragraphs?",
     "code": r"code|snippet|script|function|pseudo-?code|without code",

@@ -140,7 +140,9 @@ def _completion(value: Any, field: str) -> Any:
         value = [value]
     if not isinstance(value, list):
         return value
-    texts = [m.get("content") if isinstance(m, Mapping) else None for m in value]
+    answers = [m for m in value if isinstance(m, Mapping) and m.get("role") == "assistant"]
+    # Some data sets repeat the whole conversation in the answer: what the user said in it is no answer.
+    texts = [m.get("content") if isinstance(m, Mapping) else None for m in answers or value]
     said = [t for t in texts if isinstance(t, str)]
     if not texts or len(said) < len(texts):
         raise InputError(f"{field}: messages must each have text as content", field=field)

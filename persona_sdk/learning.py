@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from persona_sdk.errors import NotFoundError, PersonaError
+from persona_sdk.errors import NotFoundError, PersonaError, PluginTypeError
 from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
-from persona_sdk.memory import Memory, Pending, Verdict
+from persona_sdk.memory import Memory, Pending, StoredSignal, Verdict
 from persona_sdk.models import Lineage, Persona, Trait
+from persona_sdk.pipeline import contained
+from persona_sdk.signals import Utterance
 from persona_sdk.verification import Verification, verify
 
 __all__ = ["BackgroundLearner", "Learner", "settle"]
@@ -31,17 +33,36 @@ class Learner:
         self._inferrer = inferrer
         self._told = told
         self._populations: dict[str, tuple[float, Population | None]] = {}
+        self._locks = [threading.RLock() for _ in range(64)]
 
     def learn(self, tenant: str, user_id: str) -> Persona:
-        """Learn from all of one person's signals and return their current persona, changed or not."""
+        """Learn from all of one person's signals and return their current persona, changed or not.
+
+        One person is learnt from by one thread at a time, so that who has read less never writes last.
+        """
+        with self._lock(tenant, user_id):
+            return self._learn(tenant, user_id)
+
+    def catch_up(self, tenant: str, user_id: str) -> None:
+        """Learn from one person if there are signals that have not been learnt from."""
+        with self._lock(tenant, user_id):
+            progress = self._memory.progress(tenant, user_id)
+            if progress is not None and progress.pending:
+                self._learn(tenant, user_id)
+
+    def _lock(self, tenant: str, user_id: str) -> threading.RLock:
+        return self._locks[hash((tenant, user_id)) % len(self._locks)]
+
+    def _learn(self, tenant: str, user_id: str) -> Persona:
         stored = self._memory.signals(tenant, user_id)
         if not stored:
             return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
         current = self._memory.current(tenant, user_id)
-        verdicts = self._memory.verdicts(tenant, user_id)
+        verdicts: Mapping[str, Verdict] = self._memory.verdicts(tenant, user_id)
         population = self.population(tenant)
         read = current.lineage.through if current else 0
-        inference = self._inferrer.infer(
+        verdicts = self._said_again(tenant, user_id, stored, verdicts)
+        inference = self._infer(
             InferenceRequest(
                 tenant=tenant,
                 user_id=user_id,
@@ -70,12 +91,36 @@ class Learner:
                 through=stored[-1].seq,
                 signals=len(stored),
                 parent=current.version if current else None,
+                worded=_worded(current, traits),
                 reason=verification.reason,
             ),
             note=note,
         )
         state = inference.state if verification.accepted else self._state_of(kept) if kept else None
         return self._remember(proposal, current, state, verification)
+
+    def _infer(self, request: InferenceRequest) -> Inference:
+        inference = self._inferrer.infer(request)
+        if not isinstance(inference, Inference):
+            name, kind = self._inferrer.name, type(inference).__name__
+            raise PluginTypeError(f"infer() of inferrer {name!r} must return an Inference, not {kind}", plugin=name)
+        return inference
+
+    def _said_again(
+        self, tenant: str, user_id: str, stored: Sequence[StoredSignal], verdicts: Mapping[str, Verdict]
+    ) -> Mapping[str, Verdict]:
+        """Lift the tombstones of what a person has said anew since; a ruling is always followed by learning."""
+        progress = self._memory.progress(tenant, user_id)
+        learnt = progress.learnt if progress else 0
+        new = [s.signal for s in stored if s.seq > learnt and isinstance(s.signal, Utterance)]
+        rejected = {key for key, verdict in verdicts.items() if verdict.ruling == "rejected"}
+        if not new or not rejected:
+            return verdicts
+        said = self._infer(InferenceRequest(tenant=tenant, user_id=user_id, signals=new))
+        again = rejected & {t.id for t in said.traits if t.stated}
+        for key in again:
+            self._memory.rule(tenant, user_id, key, None)
+        return {key: verdict for key, verdict in verdicts.items() if key not in again}
 
     def _remember(
         self,
@@ -87,7 +132,7 @@ class Learner:
         tenant, user_id = proposal.tenant, proposal.user_id
         through = proposal.lineage.through
         believed = bool(proposal.traits) or verification.accepted
-        unchanged = current is not None and not verification.accepted and current.traits == proposal.traits
+        unchanged = current is not None and _said(current) == _said(proposal)
         try:
             if (believed or current) and not unchanged:
                 self._memory.remember(proposal, state)
@@ -99,12 +144,13 @@ class Learner:
         return proposal.model_copy(update={"version": 0, "traits": ()}) if now is None else now
 
     def restate(self, persona: Persona, *, pinned: bool) -> Persona:
-        """Make a version the current one, without the traits its person took back: those do not return by this door."""
+        """Make a version the current one, without the traits its person took back: they do not return this way."""
         tenant, user_id = persona.tenant, persona.user_id
         traits = under_rulings(persona.traits, self._memory.verdicts(tenant, user_id))
         version = persona.version
         if traits != persona.traits:
-            lineage = persona.lineage.model_copy(update={"parent": version, "reason": f"version {version} as ruled on"})
+            ruling = {"parent": version, "worded": 0, "reason": f"version {version} as ruled on"}
+            lineage = persona.lineage.model_copy(update=ruling)
             summary = " ".join(t.statement for t in traits)
             ruled = persona.model_copy(update={"traits": traits, "summary": summary, "lineage": lineage})
             # The version's weights were learnt with what was taken back, and so was its lift measured.
@@ -119,7 +165,8 @@ class Learner:
         """Return the tenant's population, at most half a minute old."""
         kept = self._populations.get(tenant)
         if kept is None or time.monotonic() - kept[0] > _POPULATION_AGE:
-            kept = (time.monotonic(), self._memory.population(tenant, self._inferrer.name))
+            found = self._memory.population(tenant, self._inferrer.name)
+            kept = (time.monotonic(), found if found is not None and found.users else None)
             self._populations[tenant] = kept
         return kept[1]
 
@@ -133,6 +180,10 @@ class Learner:
         population = self._inferrer.fit_population(tenant, histories())
         if population is not None:
             self._memory.save_population(population)
+        elif (old := self._memory.population(tenant, self._inferrer.name)) is not None:
+            # Nobody is left to have it in common: keep an empty one, so that nothing of theirs stays in use.
+            empty = {"fingerprint": "", "users": 0, "choices": 0, "data": {}}
+            self._memory.save_population(old.model_copy(update=empty))
         self._populations.pop(tenant, None)
         return population
 
@@ -143,8 +194,8 @@ def settle(
     """Decide which traits stand.
 
     What the person said stands on their word. What was inferred stands if it was believed, otherwise what had been
-    believed before stays. What the person rejected is out, what they pinned is in and its contrary out, and their word
-    on a subject silences what was inferred about it.
+    believed before stays unless it was withdrawn. What the person rejected is out, what they pinned is in and its
+    contrary out, and their word on a subject silences what was inferred about it.
     """
     ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
     said = [t for t in inference.traits if t.stated and ruled.get(t.id) != "rejected"]
@@ -155,16 +206,28 @@ def settle(
         proposed = {t.id for t in inferred}
         inferred += [t for t in before if ruled.get(t.id) == "pinned" and t.id not in proposed]
     else:
-        inferred = before
-    spoken_of = {t.key for t in stated}
+        inferred = [t for t in before if not verification.withdrawn or ruled.get(t.id) == "pinned"]
+    spoken_of = {t.key for t in stated if not t.scope}
     kept_against = {t.key: t.id for t in inferred if ruled.get(t.id) == "pinned"}
     inferred = [t for t in inferred if kept_against.get(t.key, t.id) == t.id]
     kept = [*stated, *(t for t in inferred if t.key not in spoken_of)]
     return under_rulings(kept, verdicts)
 
 
+def _worded(current: Persona | None, traits: Sequence[Trait]) -> int:
+    """Return the version since which the traits have read as they do, 0 if they read differently now."""
+    if current is None or [(t.id, t.statement) for t in current.traits] != [(t.id, t.statement) for t in traits]:
+        return 0
+    return current.lineage.worded or current.version
+
+
+def _said(persona: Persona) -> tuple[object, ...]:
+    """What makes a version worth storing: what it claims, how well that predicts, and what it was measured against."""
+    return persona.traits, persona.lift, persona.lineage.population
+
+
 def _inferred(traits: Sequence[Trait]) -> list[Trait]:
-    return [t for t in traits if not t.stated]
+    return [t.model_copy(update={"status": "verified"}) for t in traits if not t.stated]
 
 
 def under_rulings(traits: Sequence[Trait], verdicts: Mapping[str, Verdict]) -> tuple[Trait, ...]:
@@ -207,7 +270,7 @@ class BackgroundLearner:
                 return
             self._waiting[(tenant, user_id)] = None
             self._waiting.update(dict.fromkeys((p.tenant, p.user_id) for p in left))
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # a fork leaves the thread behind
                 self._start()
             self._changed.notify_all()
 
@@ -227,19 +290,16 @@ class BackgroundLearner:
             thread.join(timeout=10)
 
     def _run(self) -> None:
+        while (user := self._next()) is not None:
+            _, failure = contained(self._learn_one, *user)
+            if failure:  # they stay pending in memory, and their next signal tries again
+                _log.error("learning in the background failed: %s", failure)
+
+    def _learn_one(self, tenant: str, user_id: str) -> None:
         try:
-            while (user := self._next()) is not None:
-                try:
-                    self._learn(*user)
-                except PersonaError as error:  # it stays pending in memory, and the next signal tries again
-                    _log.warning("learning in the background failed: %s", type(error).__name__)
-        finally:  # a plugin's bug ends the thread, loudly; whoever else is waiting gets a new one
-            with self._changed:
-                self._busy = False
-                self._thread = None
-                if self._waiting and not self._closed:
-                    self._start()
-                self._changed.notify_all()
+            self._learn(tenant, user_id)
+        except PersonaError as error:
+            _log.warning("learning in the background failed: %s", type(error).__name__)
 
     def _next(self) -> tuple[str, str] | None:
         with self._changed:

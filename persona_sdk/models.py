@@ -150,13 +150,18 @@ class Lift(Frozen):
 
 
 class Lineage(Frozen):
-    """Where a persona version came from: `through` is the sequence number of the last signal it has read."""
+    """Where a persona version came from: `through` is the sequence number of the last signal it has read.
+
+    `worded` is the version since which the traits have read the same, 0 for this one: prompts name that version, so
+    that they stay the same to the byte while only weights move.
+    """
 
     inferrer: str = ""
     population: str = ""
     through: int = 0
     signals: int = 0
     parent: int | None = None
+    worded: int = 0
     reason: str = ""
 
 

@@ -19,8 +19,9 @@ from typing import Any, TypeAlias, TypeVar, cast
 from persona_sdk.errors import PersonaError, PluginError, PluginOrderError, PluginTypeError
 from persona_sdk.models import ChatCall, Message, TailorStep
 from persona_sdk.tailoring import Tailor, TailorContext, TailorResult
+from persona_sdk.text import estimate_tokens
 
-__all__ = ["Guard", "OverrunError", "Pipeline", "fault", "order", "within"]
+__all__ = ["Guard", "OverrunError", "Pipeline", "contained", "fault", "order", "within"]
 
 #: Failures in a row, or runs that still hang, after which a plugin rests; and for how many seconds.
 STRIKES, REST = 3, 60.0
@@ -97,6 +98,14 @@ def within(seconds: float, fn: Callable[..., T], *args: Any) -> T:
     if error is None:
         return cast("T", job.result)
     raise error if isinstance(error, Exception) else PluginError(f"raised {type(error).__name__}")
+
+
+def contained(fn: Callable[..., T], *args: Any) -> tuple[T | None, str]:
+    """Return `fn(*args)` and "", or None and what went wrong; never raises. For work that nobody waits for."""
+    try:
+        return fn(*args), ""
+    except Exception as error:  # noqa: BLE001 - a stranger's code must not end the thread that runs it
+        return None, fault(error)
 
 
 class Guard:
@@ -271,9 +280,14 @@ def _tailor(tailor: Tailor, call: ChatCall, context: TailorContext) -> TailorRes
     sound = isinstance(new.messages, tuple) and all(isinstance(m, Message) for m in new.messages)
     if not sound or (call.messages and not new.messages) or not isinstance(new.n, int) or new.n < 1:
         raise _wrong(tailor, "tailor", "a call with a tuple of Message, not an empty one, and n of at least 1")
-    if step.tokens_added > context.max_tokens and not step.skipped:
-        raise PluginError(f"adds {step.tokens_added} tokens, {context.max_tokens} are left", plugin=tailor.name)
+    added = max(step.tokens_added, _tokens(new) - _tokens(call) if new.messages != call.messages else 0)
+    if added > context.max_tokens and not step.skipped:
+        raise PluginError(f"adds {added} tokens, {context.max_tokens} are left", plugin=tailor.name)
     return TailorResult(new, step.model_copy(update={"tailor": tailor.name}))
+
+
+def _tokens(call: ChatCall) -> int:
+    return sum(estimate_tokens(m.text) for m in call.messages)
 
 
 def _wrong(tailor: Tailor, method: str, wanted: str) -> PluginTypeError:

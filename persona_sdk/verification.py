@@ -2,7 +2,8 @@
 
 A persona that is merely plausible is worth nothing: it has to predict what this person chooses next. So an update
 becomes current only if, on the person's own choices predicted by models that had not seen them, it gives what was
-chosen a higher mean log probability than no persona does, and no lower one than the version before. The idea of
+chosen a higher mean log probability than no persona does, and no lower one than the version before (its method, given
+what it had read). Where neither of the two beats no persona any more, what had been believed is withdrawn. The idea of
 keeping only hypotheses that predict held-out picks is SynthesizeMe's (arXiv 2506.05598); the rule is ours.
 """
 
@@ -23,11 +24,15 @@ MINIMUM_CHOICES = 3
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether what was inferred is believed, how well it predicts, and the reason in a sentence."""
+    """Whether what was inferred is believed, how well it predicts, and the reason in a sentence.
+
+    `withdrawn`: not even what had been believed before predicts better than no persona any more.
+    """
 
     accepted: bool
     reason: str
     lift: Lift | None = None
+    withdrawn: bool = False
 
 
 def verify(inference: Inference) -> Verification:
@@ -38,16 +43,17 @@ def verify(inference: Inference) -> Verification:
             False, f"too little evidence: {_count(len(choices))}, at least {MINIMUM_CHOICES} are needed"
         )
     lift = lift_of(choices, inference.method)
+    before = [c for c in choices if c.previous is not None]
+    old = _mean([c.previous for c in before if c.previous is not None])
     if lift.score_with <= lift.score_without:
         return Verification(
             False,
             f"not believed: held-out choices are predicted no better with the persona ({lift.score_with:.3f} nats "
             f"a choice) than without ({lift.score_without:.3f})",
             lift,
+            withdrawn=not before or old <= _mean([c.without for c in before]),
         )
-    before = [c for c in choices if c.previous is not None]
     new = _mean([c.with_persona for c in before])
-    old = _mean([c.previous for c in before if c.previous is not None])
     if before and new < old:
         return Verification(
             False,

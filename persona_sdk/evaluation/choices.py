@@ -93,8 +93,12 @@ def read_choice_rows(path: Path) -> tuple[list[ChoiceRow], list[Problem]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8"))
-            source = str(row.get("source") or "all") if isinstance(row, dict) else "all"
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            if not isinstance(row, dict):
+                raise InputError(f"a row must be a JSON object, this is {type(row).__name__}")
+            if row.get("user_fold") not in (None, "fit", "probe"):
+                raise InputError("user_fold: must be fit or probe", field="user_fold")
+            source = str(row.get("source") or "all")
             keep = {k: row[k] for k in ("id", "prompt", "chosen", "rejected") if k in row}
             signal = signal_from_row({**keep, "user_id": row.get("user_id") or "(none)"}, tenant=source)
         except (ValueError, AttributeError, TypeError) as error:  # InputError and both decoding errors are ValueErrors

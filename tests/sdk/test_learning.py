@@ -32,7 +32,8 @@ class Scripted(Inferrer):
         self.asked.append(request)
         self.before(request)
         probability = 0.9 if self.sure else 0.3
-        held_out = (HeldOutChoice("s", math.log(probability), math.log(0.5)),) * 4
+        previous = None if self.sure else math.log(0.9)  # what is not believed is up against a version that is
+        held_out = (HeldOutChoice("s", math.log(probability), math.log(0.5), previous),) * 4
         return Inference(self.traits, held_out, state=self.state, note=f"{len(request.signals)} signals")
 
     def fit_population(self, tenant, histories):
@@ -134,7 +135,7 @@ def test_the_inferrer_is_told_what_it_may_use(world):
     world.say()
     world.say()
     world.learn()
-    first, bobs, last = world.inferrer.asked
+    first, bobs, last = (r for r in world.inferrer.asked if r.pinned or r.user_id == "bob")
     assert (first.read_before, len(first.signals), first.other_state) == (0, 1, None)
     assert (first.rejected, first.pinned) == (frozenset({"a/for"}), frozenset({"b/for"}))
     assert bobs.other_state == {"weights": [1.0]}
@@ -210,11 +211,13 @@ def test_a_refit_is_saved_and_used(world):
     assert world.inferrer.asked[-1].population == population
 
 
-def test_a_refit_that_finds_nothing_leaves_the_population(world):
-    population = world.learner.refit("default")
+def test_a_refit_that_finds_nothing_empties_the_population(world):
+    assert world.learner.refit("default").users == 1
     world.inferrer.fit_population = lambda tenant, histories: None
     assert world.learner.refit("default") is None
-    assert world.memory.population("default", "scripted") == population
+    kept = world.memory.population("default", "scripted")
+    assert (kept.users, kept.data) == (0, {})
+    assert world.learner.population("default") is None
 
 
 # In the background
@@ -314,22 +317,17 @@ def test_a_known_failure_is_logged_without_text_and_the_others_follow(work, back
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("failure", [KeyError("bug"), SystemExit(1)], ids=repr)
-def test_a_crash_with_one_person_is_loud_and_does_not_stop_the_others(work, background, failure, monkeypatch):
-    crashes, crashed = [], threading.Event()
-    monkeypatch.setattr(threading, "excepthook", lambda crash: (crashes.append(crash.exc_value), crashed.set()))
-    work.does["ann"] = failure
+def test_a_crash_with_one_person_is_logged_without_text_and_does_not_stop_the_others(work, background, caplog):
+    work.does["ann"] = KeyError(SECRET)
     work.gate.clear()
     background.submit("default", "ann")
     assert work.started.wait(LONG)
     background.submit("default", "bob")
     work.gate.set()
     assert background.flush(LONG)
-    background.submit("default", "eve")
-    assert background.flush(LONG)
-    assert work.done == [("default", "bob"), ("default", "eve")]
-    assert crashed.wait(LONG)
-    assert crashes == [failure]
+    assert work.done == [("default", "bob")]
+    assert "raised KeyError" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_a_learner_in_the_background(world):

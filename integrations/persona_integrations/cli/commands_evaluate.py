@@ -63,3 +63,5 @@ def choices(
         emit_json(report.as_dict())
     else:
         render.choices(output(), report.as_dict())
+        for source, count in report.skipped.items():
+            complain(f"{source}: {count:,} rows were left out: they name no user, or there was nothing to predict")

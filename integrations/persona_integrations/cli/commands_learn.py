@@ -45,8 +45,9 @@ def infer(
 ) -> None:
     """Import a file and learn everyone's persona.
 
-    With ten people or more, what they have in common is learnt first. Interrupted or given the same file again, it goes
-    on where it was: signals have ids, and only people with new signals are learnt.
+    What people have in common is learnt first, if there are enough of them (five, with a hundred choices).
+    Interrupted or given the same file again, it goes on where it was: signals have ids, and only people with new
+    signals are learnt.
     """
     with given(ctx).open(create=True) as personalizer:
         report = _import(personalizer, file, user)

@@ -76,7 +76,7 @@ _HEDGES = frozenset(
     roughly apparently suggest suggests typically arguably fairly potentially""".split()
 )
 _WARM = frozenset(
-    """thanks thank please great love glad happy wonderful sorry hope welcome enjoy feel kind dear warm absolutely
+    """thanks thank please great love glad happy wonderful sorry hope welcome enjoy feel kind warm absolutely
     exciting amazing lovely proud friend sweet cheer congratulations delighted understand gentle worry""".split()
 )
 _INFORMAL = frozenset(
@@ -84,7 +84,7 @@ _INFORMAL = frozenset(
 )
 _FORMAL = frozenset(
     """therefore furthermore moreover however regarding consequently accordingly nevertheless hence thus additionally
-    kindly sincerely pursuant whom shall""".split()
+    dear kindly sincerely pursuant whom shall""".split()
 )
 _NOT = frozenset(
     """not no never none cannot without don't doesn't didn't isn't aren't wasn't weren't won't can't couldn't shouldn't

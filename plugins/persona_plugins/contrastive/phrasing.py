@@ -32,9 +32,20 @@ SURE = 1.2816
 MINIMUM_SUPPORT = 3
 MOST_TRAITS = 8
 _CANDIDATES = 30
-#: Of directions that say the same, these are named last: nobody says of themselves that they like long sentences.
-_TECHNICAL = frozenset({"s:sentence_length", "s:reading_level", "s:paragraphs", "s:exclamations"})
-_VAGUE = 0.8
+#: How readily people would describe themselves by a style dimension. Of directions that say the same, the plainest
+#: name is used: nobody says of themselves that they like long sentences when they like long answers.
+PLAINNESS = {
+    "s:length": 1.0,
+    "s:directness": 0.75,
+    "s:first_person": 0.75,
+    "s:numbers": 0.75,
+    "s:sentence_length": 0.7,
+    "s:reading_level": 0.7,
+    "s:paragraphs": 0.7,
+    "s:exclamations": 0.7,
+}
+_PLAIN = 0.9
+
 #: Cosine between two features' differences from which they go together: style measures move together loosely.
 _TOGETHER = {"wp": 0.9, "s": 0.7, "q": 2.0}
 #: Cosine between two directions from which they say the same.
@@ -89,7 +100,7 @@ def traits_of(belief: Belief, choices: Sequence[Choice], inferrer: str) -> list[
     directions = _directions(belief)
     means, variances = belief.effect(directions.vectors)
     sureness = np.abs(means) / np.sqrt(np.maximum(variances, 1e-12))
-    plainness = np.array([_VAGUE if belief.names[c[0]] in _TECHNICAL else 1.0 for c in directions.called])
+    plainness = np.array([PLAINNESS.get(belief.names[c[0]], _PLAIN) for c in directions.called])
     traits: list[Trait] = []
     told: list[Array] = []
     for i in np.argsort(-sureness * plainness):
@@ -189,7 +200,13 @@ def _typical_lengths(belief: Belief, *, more: bool) -> str:
     chosen, rejected = _sides(belief, "s:length")
     if not chosen or (median(chosen) > median(rejected)) != more:
         return ""
-    return f" (about {np.expm1(median(chosen)):.0f} words rather than {np.expm1(median(rejected)):.0f})"
+    return f" (about {_round(np.expm1(median(chosen)))} words rather than {_round(np.expm1(median(rejected)))})"
+
+
+def _round(words: float) -> int:
+    """Round to what anyone would say, so that the sentence does not change with every choice."""
+    step = 1 if words < 10 else 5 if words < 50 else 10
+    return round(words / step) * step
 
 
 def _typical_values(belief: Belief, name: str, *, more: bool) -> str:

@@ -56,7 +56,7 @@ PERSONAL_GRID = (0.3, 1.0, 3.0, 6.0, 12.0)
 PROFILES = ("content", "style")
 #: The (σ², τ²) at which profiles of shares are compared.
 TYPICAL = (3.0, 3.0)
-TEMPERATURES = (0.7, 0.85, 1.0)
+TEMPERATURES = (0.7, 0.85, 1.0, 1.4, 2.0)
 FOLDS = 5
 
 #: With fewer people or choices there is no population: it would be the average of a few, each of them recognisable in
@@ -69,7 +69,7 @@ DEFAULT_PERSONAL = 4.0
 
 @dataclass(frozen=True, slots=True)
 class UserPairs:
-    """One person's choices as features, with the group (prompt) each belongs to."""
+    """One person's choices as features, with the group (prompt) each belongs to: equal prompts, equal numbers."""
 
     user_id: str
     pairs: Sequence[Pair]
@@ -177,6 +177,7 @@ class _Problem:
     own_gram: Array
     user: Array
     fold: Array
+    new_fold: Array
 
     @classmethod
     def build(cls, people: Sequence[UserPairs], space: Space, rng: np.random.Generator) -> _Problem:
@@ -184,7 +185,7 @@ class _Problem:
         names, differences = matrix([space.difference(pair) for person in people for pair in person.pairs])
         n = len(differences)
         own = np.zeros((n, n))
-        user, fold = np.zeros(n), np.zeros(n)
+        user, fold, new_fold = np.zeros(n), np.zeros(n), np.zeros(n)
         start = 0
         for u, person in enumerate(people):
             block = slice(start, start + len(person.pairs))
@@ -192,8 +193,9 @@ class _Problem:
             _, rows = matrix([theirs.difference(pair) for pair in person.pairs])
             own[block, block] = rows @ rows.T
             user[block], fold[block] = u, _folds(person.groups, rng)
+            new_fold[block] = _same_for_all(person.groups, fold[block])
             start = block.stop
-        return cls(names, differences, differences @ differences.T, own, user, fold)
+        return cls(names, differences, differences @ differences.T, own, user, fold, new_fold)
 
     def fit(self, rows: Index, shared: float, personal: float) -> Mode:
         """Fit the joint posterior of the latent utilities of `rows`."""
@@ -242,7 +244,27 @@ class _Problem:
             mine, others = map(np.log, self.held_out(shared, candidate))
             if mine.mean() > max(best.mean(), others.mean()):
                 personal, best = candidate, mine
-        return shared, personal, _temperature(best)
+        return shared, personal, _temperature(np.log(self.as_used(shared, personal)))
+
+    def as_used(self, shared: float, personal: float) -> Array:
+        """Probabilities of held-out choices by the model as it is used: m a point, one belief per person around it.
+
+        How far to trust it is judged on prompts that nobody had answered: other people's choices give theirs away.
+        """
+        found = np.full(len(self.user), 0.5)
+        kernel = personal * self.own_gram
+        for fold in np.unique(self.new_fold):
+            train = np.flatnonzero(self.new_fold != fold)
+            if not len(train):
+                continue
+            offset = shared * (self.shared_gram[:, train] @ self.fit(train, shared, personal).alpha)
+            for user in np.unique(self.user[self.new_fold == fold]):
+                own = np.flatnonzero((self.user == user) & (self.new_fold != fold))
+                test = np.flatnonzero((self.user == user) & (self.new_fold == fold))
+                mode = find_mode(kernel[np.ix_(own, own)], offset[own])
+                spread = np.diag(kernel)[test]
+                found[test] = predictive(*moments(mode, offset[test], kernel[np.ix_(test, own)], spread))
+        return np.clip(found, 1e-12, 1.0)
 
 
 def _folds(groups: Sequence[int], rng: np.random.Generator) -> Array:
@@ -251,6 +273,11 @@ def _folds(groups: Sequence[int], rng: np.random.Generator) -> Array:
     order = rng.permutation(np.unique(units))
     place = {unit: i % FOLDS for i, unit in enumerate(order)}
     return np.array([place[unit] for unit in units], float)
+
+
+def _same_for_all(groups: Sequence[int], folds: Array) -> Array:
+    """Put choices of one prompt into the same fold for everyone, where a person answered several prompts."""
+    return np.array([g % FOLDS for g in groups], float) if len(set(groups)) >= FOLDS else folds
 
 
 def _temperature(log_probabilities: Array) -> float:

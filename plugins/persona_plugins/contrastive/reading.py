@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -56,9 +57,8 @@ class Reader:
 
 
 def prompt_groups(choices: Sequence[Choice]) -> list[int]:
-    """Number the prompts of choices, equal prompts alike."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(c.prompt, len(numbers)) for c in choices]
+    """Number the prompts of choices: equal prompts alike, whoever answered them."""
+    return [zlib.crc32(c.prompt.encode("utf-8", "replace")) for c in choices]
 
 
 @lru_cache(maxsize=8)

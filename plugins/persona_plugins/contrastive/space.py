@@ -32,7 +32,7 @@ Pair: TypeAlias = tuple[Features, Features]
 #: better of these two. "balanced" stands between them and is used where there is no population to tell.
 SHARES: Mapping[str, Mapping[str, float]] = {
     "content": {"w": 1.0, "p": 0.5, "q": 1.0, "r": 0.25, "s": 1.0, "e": 1.0},
-    "balanced": {"w": 0.6, "p": 0.3, "q": 1.0, "r": 0.25, "s": 1.4, "e": 1.0},
+    "balanced": {"w": 0.4, "p": 0.2, "q": 1.0, "r": 0.25, "s": 2.0, "e": 1.0},
     "style": {"w": 0.3, "p": 0.2, "q": 1.0, "r": 0.25, "s": 2.0, "e": 1.0},
 }
 _RARITY_OF_ONE = 3.0  # (1/q)^¼ of a feature in about one choice of eighty, where nothing tells better

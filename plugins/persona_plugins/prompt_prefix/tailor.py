@@ -30,7 +30,8 @@ class PromptPrefix(Tailor):
 
     def tailor(self, call: ChatCall, context: TailorContext) -> TailorResult:
         """Put as many of the relevant traits as fit, the surest first, behind the app's system prompt."""
-        block, used = render(context.traits, context.persona.version, context.max_tokens)
+        persona = context.persona
+        block, used = render(context.traits, persona.lineage.worded or persona.version, context.max_tokens)
         if not used:
             return TailorResult(call, TailorStep(tailor=self.name, skipped="no trait fits into max_tokens"))
         step = TailorStep(

@@ -93,7 +93,7 @@ def test_who_likes_it_short_is_told_so_with_lengths():
         made([(f"Take {w}.", f"{long} But {w} may do.") for w in "one two red blue oak ash fir elm".split()])
     )
     length = next(t for t in found if t.key == "style:length")
-    assert length.statement == "Prefers shorter answers (about 2 words rather than 27)."
+    assert length.statement == "Prefers shorter answers (about 2 words rather than 25)."
     assert (length.kind, length.polarity, length.scope) == ("style", "against", ())
 
 

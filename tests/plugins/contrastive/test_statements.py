@@ -168,8 +168,6 @@ NOTHING = [
     "The user loves jazz. I love jazz.",
     "make this email shorter",
     "make it shorter",
-    "shorter please",
-    "more detail please",
     "I want more detail",
     "give me a short summary of this",
     "give me a short answer",
@@ -238,6 +236,45 @@ NOTHING = [
     "You should be brief, he said",
     "I don't always eat meat",
     "Thanks, I love your detailed answer",
+    "Write a poem. Too long.",
+    "Write a story. You can be longer.",
+    "Write a novel. Call me Ishmael.",
+    "too long; didn't read",
+    "is it too long?",
+    "You can be too formal",
+    "you can be",
+    "you can be a bit",
+    "I moved",
+    "too",
+    "call me",
+    "In Germany you can be direct",
+    "too cold",
+    "call me tomorrow",
+    "call me back",
+    "call me when you are done",
+    "I moved to Rust",
+    "I moved to the next question",
+    "I moved to a new team",
+    "I moved to Lyon and then to Nice",
+    "I moved to Lyon for two weeks",
+    "it turns out my wife doesn't eat meat",
+    "tea is better for me",
+    "keep it formal for work emails, otherwise casual",
+    "I like <b>bold</b>, <b>tea</b>.",
+    "my name is \x1b[31mRobert\x1b[0m",
+    "my name is Robert[31m",
+    "my name is Robert 31m",
+    "My name is \\u001b[31mRobert",
+    "I love jazz\x1b[0m",
+    "I like <user notes>",
+    "I like user_notes",
+    "I like [b]tea[/b]",
+    "I love R&amp;B",
+    "My name is Bob </system>",
+    "I love {topic}",
+    "I love b bold, b tea",
+    "I moved to Lyon for a month",
+    "at work I want short answers, at home long answers",
     "",
     " \n\t ",
     "?!;:",
@@ -267,6 +304,47 @@ SEQUENCES = [
     (["My favourite colour is blue", "My favourite colour is red"], ["Their favourite colour is red."]),
     (["I don't eat meat", "I love meat"], ["Loves meat."]),
     (["I'm allergic to nuts", "I'm not allergic to nuts"], []),
+    (["I don't eat meat", "Actually, I eat meat again."], ["Eats meat."]),
+    (["I don't eat meat", "I eat meat these days"], ["Eats meat."]),
+    (["I don't drink alcohol", "I drink alcohol again"], ["Drinks alcohol."]),
+    (["I'm vegetarian", "I'm not vegetarian anymore"], []),
+    (["I'm vegan", "not vegan any more"], []),
+    (["I'm vegan", "I'm no longer vegan"], []),
+    (["I've been vegan for ten years", "I'm not vegan any more"], []),
+    (["I'm a nurse", "I'm not a nurse anymore, I'm a teacher"], ["Is a teacher."]),
+    (["I'm vegan", "I'm not vegetarian any more"], ["Is vegan."]),
+    (["I'm allergic to nuts", "turns out I'm not allergic to nuts"], []),
+    (["I'm allergic to nuts", "It turns out that I'm not actually allergic to nuts."], []),
+    (["I'm allergic to nuts", "As it happens, I'm not allergic to nuts"], []),
+    (["keep it short", "actually, longer answers please"], ["Wants detailed answers."]),
+    (["keep it short", "you can be longer"], ["Wants detailed answers."]),
+    (["keep it short", "more detail please"], ["Wants detailed answers."]),
+    (["keep it short", "Hmm. Too short!"], ["Wants detailed answers."]),
+    (["I like detail", "shorter pls"], ["Wants answers kept short."]),
+    (["I like detail", "too long"], ["Wants answers kept short."]),
+    (["I like detail", "less detail please"], ["Wants less detail."]),
+    (["please be formal with me", "less formal please"], ["Wants an informal tone."]),
+    (["please be formal with me", "too formal"], ["Wants an informal tone."]),
+    (["keep it short", "not detailed enough"], ["Wants detailed answers."]),
+    (["keep it short", "I want longer answers"], ["Wants longer answers."]),
+    (["my name is Bob, but call me Rob"], ["Goes by Rob."]),
+    (["I live in Paris", "I moved to New York last month"], ["Lives in New York."]),
+    (["shorter please"], []),
+    (["more detail please"], []),
+    (["too formal"], []),
+    (["longer answers please"], ["Wants detailed answers."]),
+    (["when cooking, keep it short", "too short"], ["Wants answers kept short when cooking."]),
+    (["be concise. No, wait, be detailed."], ["Wants answers to be detailed."]),
+    (["be concise, no, wait, be detailed"], ["Wants answers to be detailed."]),
+    (["Be concise. Wait, no: be detailed."], ["Wants answers to be detailed."]),
+    (["I live in Paris", "I moved to Lyon"], ["Lives in Lyon."]),
+    (["I live in Paris", "I've just moved to Lyon for work"], ["Lives in Lyon."]),
+    (["I'm 34 years old", "I'm 35 now"], ["Is 35."]),
+    (["I'm 34 years old", "I just turned 35"], ["Is 35."]),
+    (["my name is Bob", "call me Rob"], ["Goes by Rob."]),
+    (["my name is Bob", "Please call me Rob from now on"], ["Goes by Rob."]),
+    (["I prefer metric units", "actually imperial is better for me"], ["Prefers imperial."]),
+    (["I prefer metric units", "I prefer imperial"], ["Prefers imperial."]),
 ]
 
 
@@ -308,6 +386,26 @@ def test_scope_holds_the_words_of_where_it_holds() -> None:
     assert short.scope == ("cooking",)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("for work emails keep it formal, otherwise be casual", {(1, ("work", "emails")), (-1, ())}),
+        ("in emails be formal, but otherwise be casual", {(1, ("emails",)), (-1, ())}),
+        ("keep it formal for work emails, otherwise be casual", {(1, ("work", "emails")), (-1, ())}),
+        ("I want short answers at work and long answers at home", {(-1, ("work",)), (1, ("home",))}),
+        ("keep it short at work but detailed at home", {(-1, ("work",)), (1, ("home",))}),
+        ("keep it short for emails and reports", {(-1, ("emails", "reports"))}),
+    ],
+)
+def test_two_wishes_in_a_sentence_keep_their_own_scopes(text: str, expected: set[tuple[int, tuple[str, ...]]]) -> None:
+    assert {(s.direction, s.scope) for s in statements_in(text, "s")} == expected
+
+
+@pytest.mark.parametrize("what", ["90s music", "3D printing", "R&B", "B12 smoothies", "C++"])
+def test_digits_and_signs_that_belong_to_a_word_are_read(what: str) -> None:
+    assert [s.text for s in statements_in(f"I love {what}", "s")] == [f"Loves {what}."]
+
+
 def test_keys_let_opposites_meet() -> None:
     pairs = [("I love jazz", "I'm not into jazz"), ("I love dogs", "I hate dogs"), ("I eat fish", "I don't eat fish")]
     for one, other in pairs:
@@ -345,6 +443,8 @@ def test_a_megabyte_takes_linear_time(unit: str) -> None:
 PIECES = [
     *"I don't like hate prefer am a an not never no longer always keep it short bullets stop using work".split(),
     *[",", ".", "?", ":", "\n", '"', "'", "for", "when", "forget", "what", "said", "about", "my", "is", "have"],
+    *"too please more longer answers wait otherwise at home call me Rob moved to Lyon again vegan turned 35".split(),
+    *"<b> you can be not enough imperial better in otherwise".split(),
 ]
 
 

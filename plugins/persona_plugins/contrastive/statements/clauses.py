@@ -25,6 +25,10 @@ _RELATIVES = frozenset("where that which than how what as who".split())
 #: After "and", these verbs cannot be anything but a new predicate of the same subject: "… and avoid bars".
 _GOES_ON = frozenset("prefer avoid refuse detest despise dislike hate".split())
 _CONDITIONS = frozenset("if unless whether until once wish".split())
+_BEFORE_BE = frozenset("to will can could should would must may might not need".split())
+#: What turns to another order within a sentence ("…, no, wait, be detailed"), and how that order may start.
+_TURNS = frozenset("no wait actually sorry otherwise elsewhere else".split())
+_ORDERS = frozenset("be keep use make stay sound".split())
 _AGAIN = frozenset("and but , so".split())
 
 
@@ -79,6 +83,8 @@ def clauses_of(sentence: Sentence) -> list[Clause]:
         if i >= end:
             continue
         piece = words[i:end]
+        if "otherwise" in words[start:i] or "elsewhere" in words[start:i]:
+            scope = ()
         if piece[0] in SCOPE_STARTS:
             inner = _after_scope(piece)
             scope = sentence.tokens[i : i + inner]
@@ -104,7 +110,8 @@ def _cuts(words: Sequence[str], question: bool) -> list[int]:
     for i, word in enumerate(words[:-1]):
         if word in lexicon.BOUNDARIES and i >= cuts[-1]:
             k = skip_lead_ins(words, i + 1)
-            if k < len(words) and _starts_clause(words, k, word, question):
+            turned = k < len(words) and words[k] in _ORDERS and any(w in _TURNS for w in words[i + 1 : k])
+            if k < len(words) and (turned or _starts_clause(words, k, word, question)):
                 cuts.append(i + 1)
     return cuts
 
@@ -116,6 +123,8 @@ def _starts_clause(words: Sequence[str], k: int, boundary: str, question: bool) 
     if question and word in lexicon.QUESTION_STARTS:
         return True
     if boundary in _AGAIN and (_predicate_starts(words, k) or word in {"please", "just", "keep", "always"}):
+        return True
+    if boundary in _AGAIN and tuple(words[k : k + 2]) == ("call", "me"):
         return True
     if word in SCOPE_STARTS:
         return "i" in words[k + 1 : k + 8]
@@ -144,6 +153,8 @@ def _after_scope(piece: Sequence[str]) -> int:
         return len(piece) if piece[subject - 1] in _RELATIVES else subject
     for k in range(1, len(piece)):
         if piece[k - 1] == "," or piece[k] in {"please", "keep", "always", "do"}:
+            return k
+        if k > 1 and piece[k] == "be" and piece[k - 1] not in _BEFORE_BE:
             return k
     return len(piece)
 

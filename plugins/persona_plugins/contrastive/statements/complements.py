@@ -11,11 +11,16 @@ from persona_plugins.contrastive.statements.model import Statement
 from persona_plugins.contrastive.statements.words import OPAQUE, Token, base_form, content_words, head, render
 from persona_sdk.models import TraitKind
 
-__all__ = ["Complement", "after_copula", "my_fact", "read"]
+__all__ = ["Complement", "after_copula", "my_fact", "read", "role_in"]
 
 #: Longest complement, in words: what is longer is a story.
 LONGEST = 32
 _ENDS = frozenset("because since though although otherwise".split())
+_CLOSINGS = frozenset(
+    {("again",), ("now",), ("these", "days"), ("nowadays",), ("actually",), ("after", "all"), ("once", "again"),
+     ("once", "more"), ("any", "more"), ("any", "longer"), (",",), ("please",), ("as", "of", "now"),
+     ("from", "now", "on")}
+)  # fmt: skip
 _LINKS = frozenset("that where when while whenever what who if unless and or but than as because , ".split())
 _PLACES = frozenset("in at from with near for as who , and".split())
 _HERE = frozenset("this these those your you here below him his her he she them it".split())
@@ -41,7 +46,10 @@ _NO_PREPOSITION = frozenset("to with at around on in for of about from out up do
 
 @dataclass(frozen=True, slots=True)
 class Complement:
-    """A fitting complement: `head` are the words that identify it, `end` where it stops, `sign` for or against."""
+    """A fitting complement: `head` are the words that identify it, `end` where it stops, `sign` for or against.
+
+    `state` says that it is a state or role of the person, which is simply over once it holds no more.
+    """
 
     sign: int
     kind: TraitKind
@@ -50,6 +58,7 @@ class Complement:
     key: str = ""
     scope: tuple[str, ...] = ()
     denied_inside: bool = False
+    state: bool = False
 
 
 def read(tokens: Sequence[Token], verb: int, *, modal: str, denied: bool, frequent: bool) -> Complement | None:
@@ -93,8 +102,18 @@ def _end(words: Sequence[str], start: int) -> int:
     for i in range(start, len(words)):
         reason = words[i] == "as" and words[i + 1 : i + 2] and words[i + 1] in {"i", "it", "they", "we"}
         if reason or words[i] in _ENDS or (words[i] == "," and words[i + 1 : i + 2] in (["which"], ["who"], ["so"])):
-            return i
-    return len(words)
+            return _before_now(words, start, i)
+    return _before_now(words, start, len(words))
+
+
+def _before_now(words: Sequence[str], start: int, end: int) -> int:
+    """The end of a complement without a closing "again", "now", "these days", which says when and not what."""
+    while end > start:
+        closing = next((n for n in (3, 2, 1) if tuple(words[end - n : end]) in _CLOSINGS and end - n >= start), 0)
+        if not closing or words[end - closing - 1] in {"and", "over", "time", "until", "till", "by"}:
+            break
+        end -= closing
+    return end
 
 
 def _general(inside: Sequence[str]) -> bool:
@@ -150,7 +169,8 @@ def _comparison(inside: Sequence[str]) -> str:
         if i and (pair or plain):
             sides = sorted(filter(None, (head(inside[:i]), head(inside[i + (2 if pair else 1) :]))))
             return " or ".join(sides) if len(sides) == 2 else ""
-    return ""
+    rest = inside[1:2]
+    return lexicon.RIVALS.get(inside[0], "") if not rest or rest[0] in lexicon.MEASURES else ""
 
 
 def _habit(words: Sequence[str], verb: int, end: int, denied: bool, frequent: bool) -> Complement | None:
@@ -214,14 +234,14 @@ def _being(words: Sequence[str], start: int, end: int) -> Complement | None:
         return Complement(1, "fact", tuple(inside), end, "age", (), denied)
     if inside[0] == "on" and "diet" in inside[1:5]:
         return Complement(1, "fact", tuple(inside[1:]), end, "", (), denied)
-    role = _role(inside)
+    role = role_in(inside)
     if role is None:
         return None
     personal: TraitKind = "personality" if {"introvert", "extrovert", "perfectionist", "shy"} & set(role) else "fact"
-    return Complement(1, personal, role, end, "", (), denied)
+    return Complement(1, personal, role, end, "", (), denied, state=True)
 
 
-def _role(inside: Sequence[str]) -> tuple[str, ...] | None:
+def role_in(inside: Sequence[str]) -> tuple[str, ...] | None:
     """The words of a state ("vegan") or a role ("a retired primary school teacher"), or None."""
     if state := lexicon.STATES.at(inside, 0):
         after = inside[state[0] : state[0] + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from persona_plugins.contrastive.statements.model import Statement
 
@@ -24,15 +25,17 @@ def standing(statements: Iterable[Statement]) -> list[Statement]:
     """Return the statements that still stand, in the order in which they were last said.
 
     `statements` are in the order they were said, over all turns. Of statements about the same thing in the same
-    scope the last stands. A statement that takes back removes what it names: in every scope, unless it names one.
+    scope the last stands; one that only corrects needs one to correct. A statement that takes back removes what it
+    names: in every scope, unless it names one.
     """
     stands: dict[tuple[str, tuple[str, ...]], Statement] = {}
     for statement in statements:
         topic = _topic(statement)
         if not statement.takes_back:
             place = (topic, statement.scope)
-            stands.pop(place, None)
-            stands[place] = statement
+            earlier_one = stands.pop(place, None)
+            if earlier_one or not statement.corrects:
+                stands[place] = replace(statement, corrects=False)
         elif not topic:
             if stands:
                 stands.popitem()

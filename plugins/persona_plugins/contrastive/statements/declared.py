@@ -8,6 +8,7 @@ past is over, the future is a plan, and "would", "might" and "think" hedge.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from persona_plugins.contrastive.statements import complements, lexicon
@@ -19,6 +20,7 @@ from persona_plugins.contrastive.statements.styles import (
     place_of,
     read_style,
     scope_words,
+    second_scoped,
     style_statement,
 )
 from persona_plugins.contrastive.statements.words import Token, head, render, third_person
@@ -88,7 +90,7 @@ def _predicate(words: Sequence[str], i: int) -> _Predicate | None:
             break
     if i >= len(words) or denials + over > 1 or (modal == "would" and words[i] not in lexicon.WISHES):
         return None
-    if denials and tuple(words[-2:]) == ("any", "more"):
+    if denials and tuple(words[-2:]) in {("any", "more"), ("any", "longer")}:
         over, denials = True, 0
     if denials and any(a in lexicon.FREQUENCY and a != "never" for a in adverbs):
         return None  # "I don't always …" says neither
@@ -122,9 +124,14 @@ def _style(clause: Clause, p: _Predicate, scope: tuple[str, ...]) -> list[Statem
         return []  # "I like the detail": in this answer
     phrases, end = manner if manner[0] else read_style(words, i)
     if wish and i < len(words) and lex.ALWAYS.anywhere(words) is None:
+        general = bool(phrases) and words[end - 1] in lex.ABOUT_ANSWERS and words[end - 1].endswith("s")
         one = words[i] in {"a", "an"} and phrases and phrases[0].feature != "formality"
-        if (words[i] in _COMPARING and not (p.modal == "would" and verb == "prefer")) or one:
+        if (words[i] in _COMPARING and not general and not (p.modal == "would" and verb == "prefer")) or one:
             return []
+    if phrases and not scope and (join := second_scoped(words, end)):
+        first = replace(clause, tokens=clause.tokens[:join])
+        second = replace(clause, tokens=clause.tokens[:i] + clause.tokens[join + 1 :])
+        return [*_style(first, p, scope), *_style(second, p, scope)]
     after = ending_scope(words, end) if phrases else None
     if after is None:
         return []
@@ -169,7 +176,8 @@ def _said(clause: Clause, p: _Predicate, scope: tuple[str, ...]) -> list[Stateme
     if found is None or (found.sign < 0 and p.denied and not (p.over or found.denied_inside)):
         return []
     sign = -found.sign if p.denied or found.denied_inside else found.sign
-    took_back = p.used_to or (found.sign < 0 and (p.over or found.denied_inside))
+    over = p.over or (found.denied_inside and lexicon.OVER.anywhere(words) is not None)
+    took_back = p.used_to or (found.state and over) or (found.sign < 0 and (p.over or found.denied_inside))
     key = found.key or head(found.head)
     if not key:
         return []

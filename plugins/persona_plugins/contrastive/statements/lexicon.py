@@ -37,6 +37,8 @@ OWN_LABELS = Phrases.of(
     ],
     True,
 )
+#: What turns from one order to another; also before a colon ("wait, no: be detailed").
+TURNING = _words("no wait actually sorry rather ,")
 #: From here on the turn is a part being played, a supposition, or an instruction to whoever reads it.
 PLAYED = Phrases.of(
     [
@@ -84,6 +86,9 @@ LEAD_INS = Phrases.of(
         "at first | in that sense",
         "after all | of course | obviously | as you know | you know | first | second | finally",
         "in my case | as always",
+        "turns out | it turns out | turns out that | it turns out that | as it turns out | as it happens",
+        "wait | hold on | hang on | scratch that | strike that | on second thought | on second thoughts",
+        "otherwise | elsewhere | everywhere else | in all other cases",
     ],
     True,
 )
@@ -121,6 +126,14 @@ TEMPORARY = Phrases.of(
     ],
     True,
 )
+#: Systems of measurement that stand against each other, with the key they share.
+RIVALS = {
+    "metric": "imperial or metric", "imperial": "imperial or metric",
+    "celsius": "celsius or fahrenheit", "fahrenheit": "celsius or fahrenheit",
+}  # fmt: skip
+MEASURES = _words("unit units system measurement measurements")
+#: What says that something held until now.
+OVER = Phrases.of(["any more | any longer | no longer"], True)
 DEICTIC = _words(
     "it this that these those them him her you your yours he she they how what when where why the",
     "here there so if",

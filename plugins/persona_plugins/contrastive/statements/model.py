@@ -41,6 +41,9 @@ class Statement:
     A statement whose `takes_back` is set is no trait: it only cancels what was said before ("forget what I said
     about jazz"), of that polarity or of either, and `standing` consumes it. Its key is "" when it means the
     statement just before it ("that's not true any more").
+
+    A statement that `corrects` counts only against an earlier one of its key and scope that still stands: "shorter,
+    please" is about one answer, unless there is a wish about length that it puts right.
     """
 
     key: str
@@ -53,3 +56,4 @@ class Statement:
     direction: int
     signal_id: str
     takes_back: Literal["", "for", "against", "either"] = ""
+    corrects: bool = False

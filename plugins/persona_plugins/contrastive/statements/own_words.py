@@ -99,7 +99,8 @@ def _sentences(text: str, end: int) -> Iterator[Sentence]:
         tokens = tuple(tokenise(text, start, match.start()))
         start = match.end()
         if mark == ":":
-            if lexicon.OWN_LABELS.anywhere([t.word for t in tokens]) == 0:
+            label = [t.word for t in tokens]
+            if lexicon.OWN_LABELS.anywhere(label) == 0 or lexicon.TURNING.issuperset(label):
                 continue
             if _hands_over(text, tokens, match.end(), end):
                 return

@@ -9,6 +9,7 @@ the same turn asks for one ("write a poem, keep it short"), or if it asks for a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from persona_plugins.contrastive.statements import lexicon
@@ -17,7 +18,8 @@ from persona_plugins.contrastive.statements.clauses import SCOPE_STARTS, Clause,
 from persona_plugins.contrastive.statements.model import Polarity, Statement
 from persona_plugins.contrastive.statements.words import Token, base_form, content_words, head, render
 
-__all__ = ["StylePhrase", "ending_scope", "instructions_in", "place_of", "read_style", "scope_words", "style_statement"]
+__all__ = ["StylePhrase", "ending_scope", "instructions_in", "place_of", "read_style", "scope_words", "second_scoped",
+           "style_statement"]  # fmt: skip
 
 _JOINS = frozenset(", and or with plus".split())
 _FLIPS = frozenset("without over not than".split())
@@ -84,13 +86,40 @@ def ending_scope(words: Sequence[str], i: int) -> tuple[int, tuple[str, ...]] | 
         if found := lex.ALWAYS.at(words, i):
             i = found[0]
         elif words[i] in SCOPE_STARTS:
-            scope = scope_words(words[i:])
+            scope = None if _second_wish(words, i) else scope_words(words[i:])
             return None if scope is None else (i if scope else len(words), scope)
         elif words[i] in lex.LEFT_OVER or words[i] == ",":
             i += 1
         else:
             return None
     return i, ()
+
+
+def _second_wish(words: Sequence[str], i: int) -> bool:
+    """Whether a scope that starts at `i` runs into another wish: "at work and long answers at home"."""
+    for k in range(i, len(words) - 1):
+        if words[k + 1] in {"otherwise", "elsewhere"}:
+            return True
+        if lex.ADJECTIVES.at(words, k + 1) and read_style(words, k + 1)[0]:
+            return True
+        if words[k] in {"and", "but", ",", "or"}:
+            phrases, end = read_style(words, k + 1, manner=True)
+            adjective = any(lex.ADJECTIVES.at(words, j) for j in range(k + 1, end))
+            if phrases and (adjective or (words[end : end + 1] and words[end] in SCOPE_STARTS)):
+                return True
+    return False
+
+
+def second_scoped(words: Sequence[str], end: int) -> int | None:
+    """Where a second wish with its own scope is joined to a first that ended at `end`; None if there is none."""
+    if end >= len(words) or words[end] not in SCOPE_STARTS:
+        return None
+    for k in range(end + 1, len(words) - 1):
+        if words[k] in {"and", "but", ","}:
+            phrases, after = read_style(words, k + 1, manner=True)
+            if phrases and after < len(words) and words[after] in SCOPE_STARTS:
+                return k
+    return None
 
 
 def read_style(words: Sequence[str], i: int, *, manner: bool = False) -> tuple[list[StylePhrase], int]:
@@ -124,7 +153,7 @@ def _one_style(words: Sequence[str], i: int, manner: bool, later: bool) -> tuple
     start, sign = i, 1
     while i < len(words) and (words[i] in lex.MORE or words[i] in lex.LESS or words[i] in lex.FILL):
         sign = -1 if words[i] in lex.LESS else sign
-        if i + 1 < len(words) and lex.ADJECTIVES.at(words, i) and words[i] == "longer":
+        if words[i] == "longer" and words[i - 1 : i] not in (("no",), ["no"]):
             break
         i += 1
     if noun := lex.NOUNS.at(words, i):
@@ -161,6 +190,10 @@ def instructions_in(clause: Clause, *, errand: bool) -> list[Statement]:
     if not found:
         return _standing_order(clause, order, scope)
     asked, end = found
+    if (join := second_scoped(words, end)) and not scope:
+        first = replace(clause, tokens=clause.tokens[:join])
+        second = replace(clause, tokens=clause.tokens[: asked[0][0].start] + clause.tokens[join + 1 :])
+        return [*instructions_in(first, errand=errand), *instructions_in(second, errand=errand)]
     after = ending_scope(words, end)
     if after is None:
         return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from persona_plugins.contrastive.statements.clauses import skip_lead_ins
+from persona_plugins.contrastive.statements.complements import role_in
 from persona_plugins.contrastive.statements.model import Statement
 from persona_plugins.contrastive.statements.own_words import Sentence
 from persona_plugins.contrastive.statements.styles import read_style, style_statement
@@ -63,7 +64,20 @@ def take_backs_in(sentence: Sentence) -> list[Statement]:
         verb = words[that[0] - 1]
         rest = words[that[0] :]
         return _said((verb, *rest) if verb == "eat" else rest, "either")
-    return _allowed_again(words, i)
+    return _role_over(words, i) or _allowed_again(words, i)
+
+
+def _role_over(words: Sequence[str], i: int) -> list[Statement]:
+    """ "Not vegan any more", "no longer a nurse", with its "I am" left out."""
+    end = len(words)
+    if tuple(words[i : i + 2]) == ("no", "longer"):
+        i += 2
+    elif words[i] == "not" and tuple(words[end - 2 :]) in {("any", "more"), ("any", "longer")}:
+        i, end = i + 1, end - 2
+    else:
+        return []
+    role = role_in(words[i:end]) if i < end else None
+    return _said(role, "for") if role and role[-1] == words[end - 1] else []
 
 
 def _allowed_again(words: Sequence[str], i: int) -> list[Statement]:
