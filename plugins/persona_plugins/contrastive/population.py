@@ -264,7 +264,8 @@ class _Problem:
                 mode = find_mode(kernel[np.ix_(own, own)], offset[own])
                 spread = np.diag(kernel)[test]
                 found[test] = predictive(*moments(mode, offset[test], kernel[np.ix_(test, own)], spread))
-        return np.clip(found, 1e-12, 1.0)
+        bounded: Array = np.clip(found, 1e-12, 1.0)
+        return bounded
 
 
 def _folds(groups: Sequence[int], rng: np.random.Generator) -> Array:

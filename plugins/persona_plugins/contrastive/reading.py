@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from persona_plugins.contrastive.features import MAX_CHARACTERS, features
+from persona_plugins.contrastive.features import features
 from persona_plugins.contrastive.population import Prior, UserPairs
 from persona_plugins.contrastive.space import Features, Pair
 from persona_sdk.inference import Population
@@ -24,7 +24,11 @@ class Embedder(Protocol):
         ...
 
 
-@lru_cache(maxsize=8_192)
+#: Longer texts are read anew each time: remembering them would cost more memory than it saves time.
+_REMEMBERED = 4000
+
+
+@lru_cache(maxsize=16_384)
 def _features(text: str) -> Features:
     return features(text)
 
@@ -37,7 +41,7 @@ class Reader:
 
     def read(self, texts: Sequence[str]) -> list[Features]:
         """Return the features of each text. They are shared between callers, so they are not to be changed."""
-        found = [_features(text[:MAX_CHARACTERS]) for text in texts]
+        found = [_features(text) if len(text) <= _REMEMBERED else features(text) for text in texts]
         if self._embedder is None or not texts:
             return found
         vectors = self._embedder.embed_documents(list(texts))
