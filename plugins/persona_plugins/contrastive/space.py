@@ -99,7 +99,8 @@ class Space:
 
     def extended(self, pairs: Sequence[Pair]) -> Space:
         """Add the features that only these choices have, one person's own words and quantities."""
-        unknown: set[str] = set().union(*(features for pair in pairs for features in pair)) - self.measures.keys()
+        unmeasured = set().union(*(features for pair in pairs for features in pair)) - self.measures.keys()
+        unknown = {name for name in unmeasured if any(a.get(name) != b.get(name) for a, b in pairs)}
         if not unknown:
             return self
         if not self.measures:  # no population: one unit is a typical difference of their own
