@@ -28,6 +28,17 @@ def _binaries() -> Path:
     return folder
 
 
+def _reachable(binaries: Path, home: Path) -> Path:
+    """Return the binaries from where another user can run them: a copy, if a folder above them is closed to others."""
+    if all(parent.stat().st_mode & 0o005 == 0o005 for parent in binaries.parents):
+        return binaries
+    package = binaries.parents[1]  # site-packages/PACKAGE/pginstall/bin; its libraries are beside the package
+    for folder in (package, package.with_name(package.name + ".libs")):
+        if folder.is_dir():
+            shutil.copytree(folder, home / "server" / folder.name, symlinks=True)
+    return home / "server" / binaries.relative_to(package.parent)
+
+
 def _run_as(uid: int | None, *command: str | Path) -> None:
     # Output goes to a file: the server inherits it, and a pipe would keep `run` waiting for the server's end.
     with tempfile.TemporaryFile("w+") as output:
@@ -52,6 +63,7 @@ def postgres_server() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="pg"))
     if uid is not None:
         os.chown(home, uid, -1)
+        binaries = _reachable(binaries, home)
     data = home / "data"
     try:
         try:
