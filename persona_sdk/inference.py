@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from persona_sdk.models import Frozen, Trait, utc_now
+from persona_sdk.models import Frozen, HeldOutMethod, Trait, utc_now
 from persona_sdk.signals import Choice, Signal
 
 __all__ = [
     "HeldOutChoice",
-    "HeldOutMethod",
     "History",
     "Inference",
     "InferenceRequest",
     "Inferrer",
     "Population",
 ]
-
-HeldOutMethod = Literal["leave-one-out", "one-step-ahead", "cross-validation", "stated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,6 @@ class Inference:
     method: HeldOutMethod = "leave-one-out"
     state: Mapping[str, Any] | None = None
     note: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Inferrer(ABC):

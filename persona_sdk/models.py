@@ -13,6 +13,7 @@ __all__ = [
     "ChatCall",
     "Evidence",
     "GateDecision",
+    "HeldOutMethod",
     "Identifier",
     "Lift",
     "Lineage",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 TraitKind: TypeAlias = Literal["preference", "style", "fact", "personality"]
+#: How choices are held out: closed form, each from those before it, or by refitting on folds.
+HeldOutMethod: TypeAlias = Literal["leave-one-out", "one-step-ahead", "cross-validation"]
 TraitStatus: TypeAlias = Literal["proposed", "verified", "pinned", "rejected"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -139,7 +142,7 @@ class Lift(Frozen):
     score_with: float
     score_without: float
     score_other: float | None = None
-    method: Literal["leave-one-out", "one-step-ahead", "cross-validation", "stated"] = "leave-one-out"
+    method: HeldOutMethod = "leave-one-out"
 
     def __str__(self) -> str:
         other = "–" if self.accuracy_other is None else f"{self.accuracy_other:.0%}"

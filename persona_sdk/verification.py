@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from persona_sdk.inference import HeldOutChoice, HeldOutMethod, Inference
-from persona_sdk.models import Lift
+from persona_sdk.inference import HeldOutChoice, Inference
+from persona_sdk.models import HeldOutMethod, Lift
 
 __all__ = ["MINIMUM_CHOICES", "Verification", "lift_of", "verify"]
 

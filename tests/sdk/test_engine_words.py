@@ -62,12 +62,12 @@ def test_the_prompt_stays_the_same_while_only_weights_move(p):
     before = p.tailor("ada", ASK).messages
     version = p.persona("ada").version
     # The same choice once more moves weights and lift, and no word.
-    prompt, short = QUESTIONS[0]
-    p.prefer("ada", prompt=f"{prompt} Again?", chosen=short, rejected=p.signals("ada")[0].rejected)
+    prompt, short = QUESTIONS[6]
+    p.prefer("ada", prompt=f"{prompt} Again?", chosen=short, rejected=p.signals("ada")[6].rejected)
     after = p.persona("ada")
     assert after.version > version
-    if statements(after) == statements(p.versions("ada")[version - 1]):
-        assert p.tailor("ada", ASK).messages == before
+    assert statements(after) == statements(p.versions("ada")[version - 1])
+    assert p.tailor("ada", ASK).messages == before
 
 
 def test_learning_again_from_the_same_signals_makes_no_new_version(p):
@@ -77,14 +77,20 @@ def test_learning_again_from_the_same_signals_makes_no_new_version(p):
 
 def test_a_word_with_a_scope_silences_nothing_elsewhere(p):
     inferred = [t.id for t in p.persona("ada").traits if not t.stated]
-    p.said("ada", "For work emails, keep it formal.")
+    p.said("ada", "For work emails, I prefer long answers.")
     assert set(inferred) <= {t.id for t in p.persona("ada").traits}
 
 
-def test_where_the_gate_is_closed_the_first_answer_is_given(p):
-    call = p.tailor("ada", "Translate to French: good morning")
-    assert not call.gate.open
-    assert p.choose(call, ["A long and winding answer, perhaps with some hedging in it.", "Bonjour."]) == 0
+def test_where_the_gate_is_closed_the_first_answer_is_given(tmp_path):
+    answers = ["A long and winding answer, which perhaps might have some hedging in it, I suppose.", "Bonjour."]
+    url = f"sqlite:///{tmp_path / 'best.db'}"
+    with Personalizer(url, learning="manual", tailors=("best_of_n",), time_budget=30) as p:
+        chooses(p, "ada")
+        p.persona("ada")
+        assert p.choose(p.tailor("ada", ASK), answers) == 1
+        closed = p.tailor("ada", "Translate to French: good morning")
+        assert not closed.gate.open
+        assert p.choose(closed, answers) == 0
 
 
 def test_another_tenant_cannot_explain_the_call(p):

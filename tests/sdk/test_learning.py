@@ -26,13 +26,16 @@ class Scripted(Inferrer):
     def __init__(self):
         self.traits, self.sure, self.state = (SHORT,), True, {"weights": [1.0]}
         self.before = lambda request: None
+        self.before_probability = 0.9
         self.asked = []
 
     def infer(self, request):
         self.asked.append(request)
         self.before(request)
         probability = 0.9 if self.sure else 0.3
-        previous = None if self.sure else math.log(0.9)  # what is not believed is up against a version that is
+        previous = (
+            None if self.sure else math.log(self.before_probability)
+        )  # what is not believed is up against a version that is
         held_out = (HeldOutChoice("s", math.log(probability), math.log(0.5), previous),) * 4
         return Inference(self.traits, held_out, state=self.state, note=f"{len(request.signals)} signals")
 
@@ -124,6 +127,15 @@ def test_what_is_not_believed_leaves_the_earlier_persona_and_its_state(world):
     third = world.learn()
     assert (third.traits, third.version, third.lift) == ((), 2, None)
     assert world.memory.state("default", "ann", 2) is None  # those weights were learnt with what was taken back
+
+
+def test_what_predicts_no_better_any_more_is_withdrawn(world):
+    world.learn()
+    world.inferrer.sure, world.inferrer.before_probability = False, 0.4  # nor does the version before
+    world.say()
+    later = world.learn()
+    assert (later.traits, later.lift) == ((), None)
+    assert later.note.startswith("not believed")
 
 
 def test_the_inferrer_is_told_what_it_may_use(world):

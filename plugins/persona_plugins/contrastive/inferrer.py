@@ -23,7 +23,6 @@ from persona_plugins.contrastive.space import Pair
 from persona_plugins.contrastive.statements import Statement, standing, statements_in
 from persona_sdk.inference import (
     HeldOutChoice,
-    HeldOutMethod,
     History,
     Inference,
     InferenceRequest,
@@ -31,7 +30,7 @@ from persona_sdk.inference import (
     Population,
 )
 from persona_sdk.models import Evidence as Quoted
-from persona_sdk.models import Trait, trait_id
+from persona_sdk.models import HeldOutMethod, Trait, trait_id
 from persona_sdk.signals import Choice, Signal, Utterance, choices_of
 from persona_sdk.text import content_words
 
