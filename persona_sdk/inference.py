@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from persona_sdk.language import Journal, Spent
 from persona_sdk.models import Frozen, HeldOutMethod, Trait, utc_now
 from persona_sdk.signals import Choice, Signal
 
@@ -19,16 +20,18 @@ __all__ = [
     "Inference",
     "InferenceRequest",
     "Inferrer",
+    "PairPersonas",
     "Population",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One person's signals, in the order they were received."""
+    """One person's signals, in the order they were received, and their journal for inferrers that ask models."""
 
     user_id: str
     signals: Sequence[Signal]
+    journal: Journal | None = None
 
 
 class Population(Frozen):
@@ -53,7 +56,7 @@ class InferenceRequest:
 
     `read_before` is how many of `signals` the current version had read; the rest are new to it. `other_state` is the
     `state` of some other person of the tenant, the control of every lift. `rejected` are the keys of traits that this
-    person took back: they must not come back. `pinned` are keys to keep.
+    person took back: they must not come back. `pinned` are keys to keep. `journal` is for inferrers that ask models.
     """
 
     tenant: str
@@ -64,6 +67,7 @@ class InferenceRequest:
     other_state: Mapping[str, Any] | None = None
     rejected: frozenset[str] = frozenset()
     pinned: frozenset[str] = frozenset()
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,14 @@ class Inference:
     method: HeldOutMethod = "leave-one-out"
     state: Mapping[str, Any] | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairPersonas:
+    """Who would choose the chosen answer, and who the rejected one; None where the model gave nothing usable."""
+
+    chosen: str | None
+    rejected: str | None
 
 
 class Inferrer(ABC):
@@ -119,3 +131,11 @@ class Inferrer(ABC):
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
         """Learn what the tenant's users have in common; None if this method has no population. Runs offline."""
         return None
+
+    def abduce(self, choice: Choice, journal: Journal | None = None) -> PairPersonas:
+        """Say in a sentence each who would choose either answer of one pair (paper: arXiv 2501.11549, section 3)."""
+        raise NotImplementedError(f"{self.name} does not infer a persona from a single choice")
+
+    def spent(self) -> Spent:
+        """Return what this inferrer has asked of models since it was built."""
+        return Spent()

@@ -164,6 +164,16 @@ class Memory(ABC):
     def save_population(self, population: Population) -> None:
         """Replace the tenant's population for its inferrer."""
 
+    def recalled(self, tenant: str, user_id: str, digests: Sequence[str]) -> dict[str, str]:
+        """Return what models answered about a person before, by the digest of the question; those known only."""
+        return {}
+
+    def keep_answers(self, tenant: str, user_id: str, answers: Mapping[str, str]) -> None:  # noqa: B027
+        """Keep what models answered about a person, durably; known digests are left as they are.
+
+        A memory that keeps none makes a run that was killed ask, and pay, again.
+        """
+
     @abstractmethod
     def forget(self, tenant: str, user_id: str) -> Forgotten:
         """Erase everything about one person; no byte of their text stays in the store's files."""

@@ -19,9 +19,10 @@ class Settings(BaseModel):
     """How a `Personalizer` behaves.
 
     `memory`, `inferrer` and `tailors` name plugins; `options` holds what each plugin is told, by plugin name.
-    `learning` is "background" (a daemon thread brings personas up to date after each signal) or "manual" (call
-    `learn` yourself). `time_budget` is the seconds recall and tailoring together may take before the call goes out
-    untailored.
+    `model` and `embedder` ("provider" or "provider:name", such as "local") are what plugins may ask that need one; no
+    model is asked unless it is named here. `learning` is "background" (a daemon thread brings personas up to date after
+    each signal) or "manual" (call `learn` yourself). `time_budget` is the seconds recall and tailoring together may
+    take before the call goes out untailored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,8 @@ class Settings(BaseModel):
     memory: str = "sql_memory"
     inferrer: str = "contrastive"
     tailors: tuple[str, ...] = ("prompt_prefix",)
+    model: str | None = None
+    embedder: str | None = None
     learning: Literal["background", "manual"] = "background"
     max_tokens: int = Field(default=120, ge=16, le=4000)
     time_budget: float = Field(default=0.25, gt=0, le=60)

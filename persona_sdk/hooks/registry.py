@@ -9,17 +9,30 @@ from typing import Any, TypeAlias, cast
 
 from persona_sdk.errors import PluginConflictError, PluginTypeError, SettingsError
 from persona_sdk.inference import Inferrer
+from persona_sdk.language import ChatModel, Embedder
 from persona_sdk.memory import Memory
-from persona_sdk.scoring import Scorer
+from persona_sdk.scoring import Scorer, StatementScorer
 from persona_sdk.settings import Settings
 from persona_sdk.tailoring import Tailor
 
 __all__ = ["KINDS", "Factory", "Registry"]
 
 #: What a plugin can add, and what a factory for it must return.
-KINDS: dict[str, type] = {"memory": Memory, "inferrer": Inferrer, "scorer": Scorer, "tailor": Tailor}
+KINDS: dict[str, type] = {
+    "memory": Memory,
+    "inferrer": Inferrer,
+    "scorer": Scorer,
+    "statement_scorer": StatementScorer,
+    "tailor": Tailor,
+    "chat_model": ChatModel,
+    "embedder": Embedder,
+}
+#: Kinds that are asked for as "provider:name", and whose products are LangChain's, without a `name` of ours.
+_PROVIDED = ("chat_model", "embedder")
+#: The chat model provider that is asked about every provider nobody registered.
+ANY_PROVIDER = "*"
 
-Factory: TypeAlias = Callable[[Settings], Any]
+Factory: TypeAlias = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +47,13 @@ class _Book:
     """What all views of one registry share: entries and products by (kind, name), and why plugins failed to load."""
 
     entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
-    built: dict[tuple[str, str], list[tuple[Settings, Any]]] = field(default_factory=dict)
+    built: dict[tuple[str, str], list[tuple[object, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
 
 
 class Registry:
-    """Named factories of memories, inferrers, scorers and tailors. A plugin is given one in `persona_register`.
+    """Named factories of whatever plugins offer. A plugin is given one in `persona_register`.
 
     The getters build a product once for given settings and keep it. They raise a SettingsError for a name nobody
     registered, a PluginTypeError when a factory returns something else than it was registered for, and whatever the
@@ -62,9 +75,24 @@ class Registry:
         """Offer a scorer under `name`, which is that of the inferrer whose state it reads."""
         self._add("scorer", name, factory)
 
+    def add_statement_scorer(self, name: str, factory: Callable[[Settings], StatementScorer]) -> None:
+        """Offer a scorer of answers under a sentence."""
+        self._add("statement_scorer", name, factory)
+
     def add_tailor(self, name: str, factory: Callable[[Settings], Tailor]) -> None:
         """Offer a tailor under `name`."""
         self._add("tailor", name, factory)
+
+    def add_chat_model(self, provider: str, factory: Callable[[str], ChatModel]) -> None:
+        """Offer the chat models of a provider: the factory is given what stands after "provider:", or "".
+
+        The provider "*" is given whole specifications whose provider nobody offers.
+        """
+        self._add("chat_model", provider, factory)
+
+    def add_embedder(self, provider: str, factory: Callable[[str], Embedder]) -> None:
+        """Offer the embedders of a provider: the factory is given what stands after "provider:", or ""."""
+        self._add("embedder", provider, factory)
 
     def memory(self, name: str, settings: Settings) -> Memory:
         """Return the memory of this name."""
@@ -84,13 +112,29 @@ class Registry:
         """Return the tailor of this name."""
         return cast("Tailor", self._get("tailor", name, settings))
 
+    def statement_scorer(self, name: str, settings: Settings) -> StatementScorer:
+        """Return the statement scorer of this name."""
+        return cast("StatementScorer", self._get("statement_scorer", name, settings))
+
+    def chat_model(self, spec: str) -> ChatModel:
+        """Return the chat model that "provider" or "provider:name" stands for; the same one for the same words."""
+        provider, _, name = spec.partition(":")
+        if ("chat_model", provider) not in self._book.entries and ("chat_model", ANY_PROVIDER) in self._book.entries:
+            provider, name = ANY_PROVIDER, spec
+        return cast("ChatModel", self._get("chat_model", provider, name))
+
+    def embedder(self, spec: str) -> Embedder:
+        """Return the embedder that "provider" or "provider:name" stands for; the same one for the same words."""
+        provider, _, name = spec.partition(":")
+        return cast("Embedder", self._get("embedder", provider, name))
+
     def require(self, kind: str, name: str) -> None:
         """Raise what the getter would for a name nobody registered, without building anything."""
         if (kind, name) not in self._book.entries:
             raise SettingsError(self._unknown(kind, name))
 
     def names(self, kind: str) -> list[str]:
-        """Return the names registered for a kind ("memory", "inferrer", "scorer", "tailor"), sorted."""
+        """Return the names registered for one of `KINDS`, sorted."""
         return sorted(name for of, name in self._book.entries if of == kind)
 
     def signed(self, plugin: str, distribution: str) -> Registry:
@@ -126,7 +170,7 @@ class Registry:
                 raise PluginConflictError(message, plugin=self._plugin)
             self._book.entries[kind, name] = _Entry(factory, self._plugin, self._distribution)
 
-    def _get(self, kind: str, name: str, settings: Settings) -> object:
+    def _get(self, kind: str, name: str, settings: object) -> object:
         with self._book.lock:
             entry = self._book.entries.get((kind, name))
             if entry is None:
@@ -139,7 +183,7 @@ class Registry:
             kept.append((settings, product))
             return product
 
-    def _build(self, kind: str, name: str, entry: _Entry, settings: Settings) -> object:
+    def _build(self, kind: str, name: str, entry: _Entry, settings: object) -> object:
         by = f"{getattr(entry.factory, '__qualname__', entry.factory)!s} of plugin {entry.plugin!r}"
         try:
             product = entry.factory(settings)
@@ -150,7 +194,7 @@ class Registry:
             wanted = KINDS[kind].__name__
             message = f"{kind} {name!r}: {by} returned {type(product).__name__}, not a {wanted}"
             raise PluginTypeError(message, plugin=entry.plugin)
-        if getattr(product, "name", None) != name:
+        if kind not in _PROVIDED and getattr(product, "name", None) != name:
             said = getattr(product, "name", None)
             message = f"{kind} {name!r}: {by} returned one whose `name` is {said!r}; they must be the same"
             raise PluginTypeError(message, plugin=entry.plugin)

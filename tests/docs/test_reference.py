@@ -11,7 +11,7 @@ from persona_sdk import inference, memory, scoring, tailoring
 from persona_sdk.hooks import PluginHost, PluginStatus, Registry, specs
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-INTERFACES = (memory.Memory, inference.Inferrer, scoring.Scorer, tailoring.Tailor)
+INTERFACES = (memory.Memory, inference.Inferrer, scoring.Scorer, scoring.StatementScorer, tailoring.Tailor)
 MODULES = (memory, inference, scoring, tailoring)
 
 

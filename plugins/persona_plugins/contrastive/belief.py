@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from persona_plugins.contrastive.laplace import (
+from persona_plugins.contrastive.population import Prior
+from persona_plugins.contrastive.space import Features, Measure, Pair, Space, is_numeric, matrix
+from persona_sdk.laplace import (
     Array,
     Mode,
     find_mode,
@@ -18,8 +20,6 @@ from persona_plugins.contrastive.laplace import (
     predictive,
     sigmoid,
 )
-from persona_plugins.contrastive.population import Prior
-from persona_plugins.contrastive.space import Features, Measure, Pair, Space, is_numeric, matrix
 
 __all__ = ["Belief", "Evidence", "utilities"]
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from persona_plugins.contrastive.belief import Belief, Evidence
-from persona_plugins.contrastive.laplace import Array
 from persona_plugins.contrastive.phrasing import traits_of
 from persona_plugins.contrastive.population import (
     MAX_CHOICES,
@@ -29,6 +28,7 @@ from persona_sdk.inference import (
     Inferrer,
     Population,
 )
+from persona_sdk.laplace import Array
 from persona_sdk.models import Evidence as Quoted
 from persona_sdk.models import HeldOutMethod, Trait, trait_id
 from persona_sdk.signals import Choice, Signal, Utterance, choices_of

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 from persona_plugins.contrastive.belief import Belief
-from persona_plugins.contrastive.laplace import Array
+from persona_sdk.laplace import Array
 from persona_sdk.models import Evidence, Trait
 from persona_sdk.signals import Choice
 from persona_sdk.text import as_data, content_words, words

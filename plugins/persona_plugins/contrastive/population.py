@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from persona_plugins.contrastive.laplace import Array, Mode, find_mode, log_sigmoid, moments, predictive
 from persona_plugins.contrastive.space import Measure, Pair, Space, matrix
+from persona_sdk.laplace import Array, Mode, find_mode, log_sigmoid, moments, predictive
 
 __all__ = [
     "MAX_CHOICES",

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from persona_plugins.contrastive.features import STYLE
-from persona_plugins.contrastive.laplace import Array
+from persona_sdk.laplace import Array
 
 __all__ = ["SHARES", "Features", "Measure", "Pair", "Space", "is_numeric", "matrix"]
 

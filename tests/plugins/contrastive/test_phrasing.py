@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from persona_plugins.contrastive.features import features
-from persona_plugins.contrastive.laplace import sigmoid
 from persona_plugins.contrastive.phrasing import (
     MINIMUM_SUPPORT,
     MOST_TRAITS,
@@ -19,6 +18,7 @@ from persona_plugins.contrastive.phrasing import (
 from persona_plugins.contrastive.population import Prior
 from persona_plugins.contrastive.space import Measure, Space
 from persona_plugins.contrastive.statements import STYLE_DIMENSIONS
+from persona_sdk.laplace import sigmoid
 from persona_sdk.signals import Choice
 from tests.support.offers import as_choices, believe, default, preference, trains
 

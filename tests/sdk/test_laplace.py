@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persona_plugins.contrastive.laplace import (
+from persona_sdk.laplace import (
     Array,
     Mode,
     find_mode,
