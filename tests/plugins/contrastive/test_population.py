@@ -17,21 +17,17 @@ from persona_plugins.contrastive.population import (
     MINIMUM_PAIRS,
     MINIMUM_PEOPLE,
     MINIMUM_USERS,
-    PERSONAL_GRID,
-    SHARED_GRID,
-    TEMPERATURES,
     TYPICAL,
     Prior,
     UserPairs,
+    _compare,
     _drawn,
-    _folds,
-    _Problem,
-    _temperature,
     fit_prior,
     vocabulary,
 )
 from persona_plugins.contrastive.reading import Reader, prior_of
 from persona_plugins.contrastive.space import SHARES, Space
+from persona_sdk.hierarchy import PERSONAL_GRID, SHARED_GRID, TEMPERATURES, Hierarchy, _temperature, folds_of
 from persona_sdk.inference import History
 from tests.support.offers import NAMES, as_choices, believe, default, population, preference, trains
 
@@ -105,7 +101,7 @@ def test_variances_and_temperature_are_those_of_the_grids():
 def test_the_variances_chosen_are_the_best_of_the_grid_by_held_out_score():
     people, _ = population(8, 15, own=2, seed=6)
     pairs = [pair for person in people for pair in person.pairs]
-    problem = _Problem.build(people, Space.fit(pairs, vocabulary(people)), np.random.default_rng(0))
+    *_, problem = _compare(people, Space.fit(pairs, vocabulary(people)), np.random.default_rng(0))
     shared, personal, _ = problem.select()
     assert all(problem.log_score(s, 0.0) <= problem.log_score(shared, 0.0) for s in SHARED_GRID)
     assert all(problem.log_score(shared, p) <= problem.log_score(shared, personal) for p in (0.0, *PERSONAL_GRID))
@@ -120,7 +116,7 @@ def test_held_out_probabilities_do_not_change_with_the_choice_they_predict():
         UserPairs(people[0].user_id, [people[0].pairs[0][::-1], *people[0].pairs[1:]], people[0].groups),
         *people[1:],
     ]
-    before, after = (_Problem.build(p, space, np.random.default_rng(0)) for p in (people, turned))
+    before, after = (_compare(p, space, np.random.default_rng(0))[-1] for p in (people, turned))
     assert np.array_equal(before.fold, after.fold)
     same_fold = before.fold == before.fold[0]
     mine, other = before.held_out(3.0, 3.0), after.held_out(3.0, 3.0)
@@ -129,9 +125,9 @@ def test_held_out_probabilities_do_not_change_with_the_choice_they_predict():
 
 
 def test_choices_of_one_prompt_stay_in_one_fold():
-    folds = _folds([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5], np.random.default_rng(0))
+    folds = folds_of([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5], np.random.default_rng(0))
     assert all(folds[i] == folds[i + 1] for i in range(0, 12, 2))
-    assert len(set(_folds([0] * 10, np.random.default_rng(0)))) == 5  # one prompt only: choices are spread
+    assert len(set(folds_of([0] * 10, np.random.default_rng(0)))) == 5  # one prompt only: choices are spread
 
 
 def test_the_temperature_is_the_one_that_scores_best():
@@ -149,7 +145,7 @@ def test_of_the_profiles_of_shares_the_one_that_scores_best_is_taken(own):
     scores = {}
     for shares in SHARES:
         space = Space.fit(pairs, vocabulary(people), shares)
-        scores[_Problem.build(people, space, np.random.default_rng(0)).log_score(*TYPICAL)] = space.group_scale
+        scores[_compare(people, space, np.random.default_rng(0))[-1].log_score(*TYPICAL)] = space.group_scale
     # The people are drawn in another order there, which changes folds a little; the better profile stays the better.
     assert max(scores) - min(scores) > 0.005
     assert fit_prior(people).space.group_scale == pytest.approx(scores[max(scores)])
@@ -195,8 +191,8 @@ def test_the_fit_uses_no_more_choices_than_that(monkeypatch):
     monkeypatch.setattr(module, "MAX_CHOICES", 60)
     people, _ = population(8, 20, own=1, seed=8)
     sizes = []
-    fit = _Problem.fit
-    monkeypatch.setattr(_Problem, "fit", lambda self, rows, *rest: sizes.append(len(rows)) or fit(self, rows, *rest))
+    fit = Hierarchy.fit
+    monkeypatch.setattr(Hierarchy, "fit", lambda self, rows, *rest: sizes.append(len(rows)) or fit(self, rows, *rest))
     fit_prior(people)
     assert max(sizes) == 60
 

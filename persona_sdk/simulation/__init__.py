@@ -1,0 +1,1 @@
+"""Made-up people whose traits are known, to measure inference against."""
