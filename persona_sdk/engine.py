@@ -16,6 +16,7 @@ from persona_sdk.explanation import Explanation, PersonaDiff, diff, explain
 from persona_sdk.gating import gate
 from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
+from persona_sdk.language import Spent
 from persona_sdk.learning import BackgroundLearner, Learner
 from persona_sdk.memory import Forgotten, Memory, Ruling, Verdict
 from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
@@ -135,19 +136,19 @@ class Personalizer(Recording):
         if progress is not None and progress.pending:
             self._learner.catch_up(tenant, user_id)
 
-    def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
-        """Learn from everyone whose signals are new; return how many people that were."""
-        learnt = 0
-        uncontrolled: str | None = None  # whoever is learnt first has nobody to be compared with yet
-        while batch := [p.user_id for p in self._memory.pending(self._tenant)]:
-            for user_id in progress(batch):
-                lift = self._learner.learn(self._tenant, user_id).lift
-                learnt += 1
-                if lift is not None and lift.accuracy_other is None:
-                    uncontrolled = user_id
-        if uncontrolled is not None and learnt > 1:
-            self._learner.learn(self._tenant, uncontrolled)
-        return learnt
+    def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter, *, workers: int = 1) -> int:
+        """Learn from everyone whose signals are new, `workers` people at once; return how many were learnt from.
+
+        A `PersonaError` in one person is logged, and they stay pending. Each persona is remembered as it is learnt.
+
+        Raises:
+            ModelError: asking on is of no use (budget, key); those at work were finished, the others stay pending.
+        """
+        return self._learner.learn_pending(self._tenant, progress, workers)
+
+    def spent(self) -> Spent:
+        """Return what the inferrer has asked of models since this object was made."""
+        return self._learner.spent()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until background learning has caught up; False if `timeout` seconds were not enough."""
@@ -375,6 +376,7 @@ class Personalizer(Recording):
     alearn = in_thread(learn)
     alearn_pending = in_thread(learn_pending)
     arefit = in_thread(refit)
+    aspent = in_thread(spent)
     aflush = in_thread(flush)
     ausers = in_thread(users)
     asignals = in_thread(signals)

@@ -74,7 +74,14 @@ class StorageFullError(StorageError):
 
 
 class ModelError(PersonaError, RuntimeError):
-    """A chat model is needed and missing, or it answered something unusable."""
+    """A chat model is needed and missing, or it answered something unusable.
+
+    `final` says that asking it about anybody else is of no use either: the budget is spent, or the key is refused.
+    """
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class PluginError(PersonaError):

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from persona_sdk.errors import NotFoundError, PersonaError, PluginTypeError
+from persona_sdk.errors import InputError, ModelError, NotFoundError, PersonaError, PluginTypeError
 from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
+from persona_sdk.journal import MemoryJournal
+from persona_sdk.language import Spent
 from persona_sdk.memory import Memory, Pending, StoredSignal, Verdict
 from persona_sdk.models import Lineage, Persona, Trait
-from persona_sdk.pipeline import contained
+from persona_sdk.pipeline import contained, fault
 from persona_sdk.signals import Utterance
 from persona_sdk.verification import Verification, verify
+from persona_sdk.workers import side_by_side
 
 __all__ = ["BackgroundLearner", "Learner", "settle"]
 
@@ -21,6 +24,8 @@ _log = logging.getLogger("persona_sdk")
 
 #: Seconds for which a population read from memory is used before another process's refit is looked for.
 _POPULATION_AGE = 30.0
+#: People read from memory at a time.
+_PAGE = 1000
 
 Told = Callable[[Persona, bool, str], None]
 
@@ -33,7 +38,7 @@ class Learner:
         self._inferrer = inferrer
         self._told = told
         self._populations: dict[str, tuple[float, Population | None]] = {}
-        self._locks = [threading.RLock() for _ in range(64)]
+        self._locks = [threading.RLock() for _ in range(1024)]  # so many that two people seldom share one
 
     def learn(self, tenant: str, user_id: str) -> Persona:
         """Learn from all of one person's signals and return their current persona, changed or not.
@@ -49,6 +54,58 @@ class Learner:
             progress = self._memory.progress(tenant, user_id)
             if progress is not None and progress.pending:
                 self._learn(tenant, user_id)
+
+    def learn_pending(
+        self, tenant: str, progress: Callable[[Iterable[str]], Iterable[str]] = iter, workers: int = 1
+    ) -> int:
+        """Learn from everyone in the tenant whose signals are new; see `Personalizer.learn_pending`."""
+        if workers < 1:
+            raise InputError(f"workers: must be at least 1, not {workers}", field="workers")
+        learnt: list[str] = []
+        failed: set[str] = set()
+        uncontrolled: list[str] = []  # whoever is learnt first has nobody to be compared with yet
+
+        def learn(user_id: str) -> None:
+            persona = self._attempt(tenant, user_id)
+            if persona is None:
+                failed.add(user_id)
+                return
+            learnt.append(user_id)
+            if persona.lift is not None and persona.lift.accuracy_other is None:
+                uncontrolled.append(user_id)
+
+        def waiting() -> list[str]:  # those who failed still are, and must not hide the others
+            return [p.user_id for p in self._memory.pending(tenant, _PAGE + len(failed)) if p.user_id not in failed]
+
+        while batch := waiting():
+            side_by_side(learn, progress(batch), workers)
+        if failed:
+            _log.warning("%d of %d people could not be learnt from", len(failed), len(failed) + len(learnt))
+        self._compare(tenant, uncontrolled if len(learnt) > 1 else [], workers)
+        return len(learnt)
+
+    def _attempt(self, tenant: str, user_id: str) -> Persona | None:
+        """Learn from one person; None, and a line in the log, if that failed for reasons of their own."""
+        try:
+            return self.learn(tenant, user_id)
+        except PersonaError as error:
+            if isinstance(error, ModelError) and error.final:
+                raise
+            _log.warning("learning from one person failed, they stay pending: %s", fault(error))
+            return None
+
+    def _compare(self, tenant: str, uncontrolled: Sequence[str], workers: int) -> None:
+        """Learn those anew who had nobody to be compared with, if there is somebody by now."""
+        if not uncontrolled:
+            return
+        first = self._attempt(tenant, uncontrolled[0])
+        if first is not None and first.lift is not None and first.lift.accuracy_other is not None:
+            # With an inferrer that never compares, only the first was learnt in vain.
+            side_by_side(lambda user_id: self._attempt(tenant, user_id), uncontrolled[1:], workers)
+
+    def spent(self) -> Spent:
+        """Return what the inferrer has asked of models so far."""
+        return self._inferrer.spent()
 
     def _lock(self, tenant: str, user_id: str) -> threading.RLock:
         return self._locks[hash((tenant, user_id)) % len(self._locks)]
@@ -72,6 +129,7 @@ class Learner:
                 other_state=self._memory.other_state(tenant, user_id),
                 rejected=frozenset(k for k, v in verdicts.items() if v.ruling == "rejected"),
                 pinned=frozenset(k for k, v in verdicts.items() if v.ruling == "pinned"),
+                journal=MemoryJournal(self._memory, tenant, user_id),
             )
         )
         verification = verify(inference)
@@ -116,7 +174,8 @@ class Learner:
         rejected = {key for key, verdict in verdicts.items() if verdict.ruling == "rejected"}
         if not new or not rejected:
             return verdicts
-        said = self._infer(InferenceRequest(tenant=tenant, user_id=user_id, signals=new))
+        journal = MemoryJournal(self._memory, tenant, user_id)
+        said = self._infer(InferenceRequest(tenant=tenant, user_id=user_id, signals=new, journal=journal))
         again = rejected & {t.id for t in said.traits if t.stated}
         for key in again:
             self._memory.rule(tenant, user_id, key, None)
@@ -175,7 +234,8 @@ class Learner:
 
         def histories() -> Iterator[History]:
             for user_id in progress(self._memory.users(tenant)):
-                yield History(user_id, [s.signal for s in self._memory.signals(tenant, user_id)])
+                signals = [s.signal for s in self._memory.signals(tenant, user_id)]
+                yield History(user_id, signals, MemoryJournal(self._memory, tenant, user_id))
 
         population = self._inferrer.fit_population(tenant, histories())
         if population is not None:

@@ -57,6 +57,7 @@ class _Person:
     current: int = 0
     pinned: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 class FakeMemory(Memory):
@@ -193,6 +194,18 @@ class FakeMemory(Memory):
     def save_population(self, population: Population) -> None:
         """Replace the tenant's population for its inferrer."""
         self._populations[population.tenant, population.inferrer] = population
+
+    def recalled(self, tenant: str, user_id: str, digests: Sequence[str]) -> dict[str, str]:
+        """Return the answers known."""
+        answers = self._person(tenant, user_id).answers
+        return {digest: answers[digest] for digest in digests if digest in answers}
+
+    def keep_answers(self, tenant: str, user_id: str, answers: Mapping[str, str]) -> None:
+        """Keep answers, those known as they are; nothing of somebody without signals."""
+        with self._lock:
+            person = self._person(tenant, user_id)
+            if person.signals:
+                person.answers = {**answers, **person.answers}
 
     def forget(self, tenant: str, user_id: str) -> Forgotten:
         """Erase everything about one person."""

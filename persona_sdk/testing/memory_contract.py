@@ -36,9 +36,12 @@ from persona_sdk.testing.memory_strategies import (
 
 # Before they are imported, so that pytest explains their asserts when they fail.
 pytest.register_assert_rewrite(
-    "persona_sdk.testing.memory_contract_log", "persona_sdk.testing.memory_contract_versions"
+    "persona_sdk.testing.memory_contract_answers",
+    "persona_sdk.testing.memory_contract_log",
+    "persona_sdk.testing.memory_contract_versions",
 )
 
+from persona_sdk.testing.memory_contract_answers import AnswersContract  # noqa: E402
 from persona_sdk.testing.memory_contract_log import PeopleContract, SignalsContract  # noqa: E402
 from persona_sdk.testing.memory_contract_versions import ForgettingContract, VersionsContract  # noqa: E402
 
@@ -151,7 +154,9 @@ class SharingContract:
         memory.close()
 
 
-class MemoryContract(SignalsContract, PeopleContract, VersionsContract, ForgettingContract, SharingContract):
+class MemoryContract(
+    SignalsContract, PeopleContract, VersionsContract, ForgettingContract, SharingContract, AnswersContract
+):
     """Every clause of `Memory`, as a test. Override `memory` with a fixture that gives an empty store."""
 
     @pytest.fixture

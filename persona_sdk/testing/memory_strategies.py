@@ -154,11 +154,15 @@ def all_that_is_known(memory: Memory, tenant: str, user_id: str) -> tuple[object
         memory.state(tenant, user_id, 1),
         memory.versions(tenant, user_id),
         memory.verdicts(tenant, user_id),
+        memory.recalled(tenant, user_id, [ASKED]),
     )
 
 
+#: The digest under which `fill` keeps an answer.
+ASKED = "0" * 64
+
 #: What is known of nobody.
-NOTHING: tuple[object, ...] = ([], None, None, None, [], {})
+NOTHING: tuple[object, ...] = ([], None, None, None, [], {}, {})
 
 
 def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
@@ -169,6 +173,7 @@ def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
         memory.remember(persona(user_id, tenant=tenant, summary=text, quote=text), {"words": [text]})
     memory.rule(tenant, user_id, "style:length/against", "rejected", text)
     memory.mark_learnt(tenant, user_id, seq, text)
+    memory.keep_answers(tenant, user_id, {ASKED: text})
     return seq
 
 

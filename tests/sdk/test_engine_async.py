@@ -97,6 +97,7 @@ async def story(do, path):
     await call("rulings", "ada")
     await call("allow", "ada", "said:vegetarian/for")
     await call("refit")
+    await call("spent")
     await call("flush", 1)
     with path.open("w") as file:
         await call("export_jsonl", file, user_id="bob")

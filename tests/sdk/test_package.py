@@ -144,6 +144,8 @@ def test_functions_are_short():
 def test_functions_have_few_parameters():
     def count(function):
         given = function.args
+        if [ast.unparse(a.annotation) for a in given.args[:1] if a.annotation] == ["typer.Context"]:
+            return 0  # a command has a parameter for each of its options
         named = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
         return len(named) - (named[:1] in (["self"], ["cls"])) + bool(given.vararg) + bool(given.kwarg)
 

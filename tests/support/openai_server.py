@@ -16,19 +16,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class OpenAIServer:
     """What was asked (`requests`: parsed bodies, `bodies`: their bytes) and what goes wrong next.
 
-    Answers are `answers` in turn, as long as there are any, then the last user message after "echo: ".
+    Answers are `answers` in turn, as long as there are any, then the last user message after "echo: ". What `reply`
+    makes of a request is said word for word instead, whatever form of answer was asked for, and `message` is a whole
+    answer. `judge` may refuse a request with an HTTP status; `headers` go with every error.
     """
 
     def __init__(self):
         self.requests, self.bodies = [], []
         self.answers = deque()
         self.faults = deque()
+        self.reply, self.message, self.judge, self.headers = None, None, lambda request: None, {}
+        self.at_once, self.most_at_once = 0, 0
         self.release = threading.Event()
         self.lock = threading.Lock()
         self.url = ""
 
     def fail(self, *faults):
-        """Put faults in line: "500" (an error), "slow" (nothing until `release` is set), "cut" (the line goes dead)."""
+        """Put faults in line: an HTTP status, "slow" (nothing until `release` is set), "cut" (the line goes dead)."""
         self.faults.extend(faults)
 
     @property
@@ -68,14 +72,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.state.requests.append(request)
             self.state.bodies.append(raw)
             fault = self.state.faults.popleft() if self.state.faults else None
-            choices = [_message(request, self._text(request)) for _ in range(request.get("n") or 1)]
+            self.state.at_once += 1
+            self.state.most_at_once = max(self.state.most_at_once, self.state.at_once)
+            if self.state.reply is None:
+                choices = [_message(request, self._text(request)) for _ in range(request.get("n") or 1)]
+        try:
+            if self.state.reply is not None:
+                choices = [self.state.message or {"role": "assistant", "content": self.state.reply(request)}]
+            self._respond(request, choices, fault or self.state.judge(request))
+        finally:
+            with self.state.lock:
+                self.state.at_once -= 1
+
+    def _respond(self, request, choices, fault):
         if fault == "slow":
             self.state.release.wait(30)
             self.close_connection = True
         elif self.path != "/v1/chat/completions":
             self._json(404, {"error": {"message": "no such path"}})
-        elif fault == "500":
-            self._json(500, {"error": {"message": "the server is broken", "type": "server_error"}})
+        elif str(fault).isdigit():
+            message = f"the server is broken; it was asked {request['messages'][-1]['content']}"
+            self._json(int(fault), {"error": {"message": message, "type": "server_error"}}, self.state.headers)
         elif request.get("stream"):
             self._stream(request, choices, cut=fault == "cut")
         elif fault == "cut":
@@ -88,10 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.state.answers.popleft()
         return "echo: " + next((_text(m["content"]) for m in reversed(request["messages"]) if m["role"] == "user"), "")
 
-    def _json(self, status, body):
+    def _json(self, status, body, headers=None):
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Connection", "close")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

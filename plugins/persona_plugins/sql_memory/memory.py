@@ -7,7 +7,8 @@ from typing import Any, ClassVar, cast
 
 from sqlalchemy import Connection, Row, bindparam, case, delete, exists, func, select, update
 
-from persona_plugins.sql_memory import codec, people
+from persona_plugins.sql_memory import answers as kept
+from persona_plugins.sql_memory import codec, people, tables
 from persona_plugins.sql_memory.cache import Personas
 from persona_plugins.sql_memory.store import Store
 from persona_plugins.sql_memory.tables import (
@@ -337,6 +338,17 @@ class SqlMemory(Memory):
         with self._store.writing() as connection:
             connection.execute(replace, row)
 
+    def recalled(self, tenant: str, user_id: str, digests: Sequence[str]) -> dict[str, str]:
+        """Return what models answered before; see `Memory.recalled`."""
+        with self._store.reading() as connection:
+            return kept.recalled(connection, digest(tenant, user_id), digests)
+
+    def keep_answers(self, tenant: str, user_id: str, answers: Mapping[str, str]) -> None:
+        """Keep what models answered, in one transaction; see `Memory.keep_answers`."""
+        if answers:
+            with self._store.writing() as connection:
+                kept.keep(connection, self._store, digest(tenant, user_id), answers)
+
     def forget(self, tenant: str, user_id: str) -> Forgotten:
         """Erase everything about one person, from an SQLite file's free space and log too; see `Memory.forget`.
 
@@ -344,7 +356,7 @@ class SqlMemory(Memory):
             StorageBusyError: the rows are erased, but readers of other processes hold the log; call it again.
         """
         who = digest(tenant, user_id)
-        erased = dict.fromkeys((signals, versions, verdicts, notes, names), 0)
+        erased = dict.fromkeys((signals, versions, verdicts, notes, names, tables.answers), 0)
         with self._store.writing() as connection:
             person = people.lock(connection, [who]).get(who)
             if person is not None:

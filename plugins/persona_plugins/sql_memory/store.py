@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import URL, Connection, Delete, Engine, Table, Update, delete, func, inspect, make_url, select
+from sqlalchemy import URL, Connection, Delete, Engine, Table, Update, delete, func, inspect, make_url, select, update
 from sqlalchemy.dialects import postgresql as pg_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from persona_plugins.sql_memory import postgres, sqlite
-from persona_plugins.sql_memory.tables import SCHEMA_VERSION, meta, metadata
+from persona_plugins.sql_memory.tables import EARLIER_VERSIONS, SCHEMA_VERSION, meta, metadata
 from persona_sdk.errors import SettingsError, StorageBusyError, StorageError
 
 __all__ = ["Store"]
@@ -137,13 +137,15 @@ class Store:
         with engine.connect() as connection:
             known = inspect(connection).has_table(meta.name)
             found = connection.scalar(_VERSION) if known else None
-        if found is None:
+        if found is None or found in EARLIER_VERSIONS:
             with engine.execution_options(writes=True).begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(select(func.pg_advisory_xact_lock(postgres.SCHEMA_LOCK)))
                 metadata.create_all(connection)
                 row = {"key": "schema", "value": str(SCHEMA_VERSION)}
                 connection.execute(self.insert(meta).on_conflict_do_nothing(), row)
+                earlier = (meta.c.key == "schema", meta.c.value.in_(EARLIER_VERSIONS))
+                connection.execute(update(meta).where(*earlier).values(value=row["value"]))
                 found = connection.scalar(_VERSION)
         if found != str(SCHEMA_VERSION):
             raise StorageError(

@@ -4,9 +4,9 @@ SQLite's secure delete zeroes what is deleted, but when a B-tree page is split o
 stay behind in the free space of the old page, out of reach of any later delete. Plain DELETE therefore leaves traces
 of some people in the file. Three rules keep text out of rebalanced pages:
 
-* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`) only ever grow at the end (their
-  key is an ever larger integer), and a row, once written, never becomes longer: on SQLite it is erased by setting
-  its columns to NULL, which leaves a stub of a few bytes;
+* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`, `answers`) only ever grow at the
+  end (their key is an ever larger integer), and a row, once written, never becomes longer: on SQLite it is erased by
+  setting its columns to NULL, which leaves a stub of a few bytes;
 * indexes hold no text: people, tenants and signal ids are found by a digest;
 * what changes often (`persons`) holds no text either.
 
@@ -36,7 +36,9 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "EARLIER_VERSIONS",
     "SCHEMA_VERSION",
+    "answers",
     "digest",
     "meta",
     "metadata",
@@ -50,8 +52,10 @@ __all__ = [
     "versions",
 ]
 
-#: Raised when the tables change in a way that older code cannot read.
-SCHEMA_VERSION = 1
+#: Raised when older code must not use the tables any more. 2 brought `answers`, which older code would not forget.
+SCHEMA_VERSION = 2
+#: Schemas that become this one when the tables they lack are created.
+EARLIER_VERSIONS = ("1",)
 
 
 def digest(*parts: str) -> bytes:
@@ -168,6 +172,15 @@ verdicts = _log(
     Column("statement", JsonString),
 )
 
+#: What models answered about a person. `digest` stands for the question.
+answers = _log(
+    "answers",
+    "row",
+    Column("person", BigInteger),
+    Column("digest", LargeBinary),
+    Column("answer", JsonString),
+)
+
 #: What was learnt over a tenant's users; it holds nothing that only one person said, and is replaced in place.
 populations = Table(
     "persona_populations",
@@ -194,6 +207,7 @@ _partial("signals_order", signals, "person", "seq", where="person IS NOT NULL")
 _partial("versions_order", versions, "person", "version", where="person IS NOT NULL", unique=True)
 _partial("verdicts_person", verdicts, "person", where="person IS NOT NULL")
 _partial("notes_person", notes, "person", where="person IS NOT NULL")
+_partial("answers_digests", answers, "person", "digest", where="person IS NOT NULL", unique=True)
 _partial("persons_pending", persons, "scope", "last_seq", where="last_seq > learnt_through")
 _partial("persons_states", persons, "scope", "person", where="state_row IS NOT NULL")
 Index("persona_persons_scope", persons.c.scope, persons.c.person)

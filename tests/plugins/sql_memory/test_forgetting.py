@@ -41,6 +41,7 @@ def tell(memory: SqlMemory, user: str, marker: str, repeats: int = 1) -> None:
         memory.mark_learnt("default", user, 1, text)
     memory.rule("default", user, f"topic:{marker}", "rejected", text)
     memory.rule("default", user, f"topic:{marker}", "pinned", text)
+    memory.keep_answers("default", user, {f"{marker} {n}": text for n in range(3)})
 
 
 @pytest.mark.parametrize("marker", ["Zq7-unmistakable-9w", "Žluťoučký-kůň-ж-\U0001f984"], ids=["ascii", "unicode"])
@@ -73,6 +74,8 @@ def test_no_byte_stays_among_many_people(sqlite_url: str, tmp_path: Path) -> Non
             if chance.random() < 0.3:
                 memory.rule("default", user, f"topic:{turn % 3}:{people[user]}", "rejected", text)
                 memory.remember(persona(user, quote=text), {people[user]: text})
+            if chance.random() < 0.3:
+                memory.keep_answers("default", user, {f"{people[user]} {turn} {n}": text for n in range(3)})
             if chance.random() < 0.3 and memory.progress("default", user):
                 memory.mark_learnt("default", user, turn, people[user] * chance.choice([1, 5, 30]))
         memory.append(batch)
