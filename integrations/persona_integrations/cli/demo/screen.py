@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from persona_sdk.models import Persona, Tailored, Trait
 
 __all__ = [
-    "block", "closing", "corrected", "forgotten", "heading", "learnt", "opening", "person", "picks", "real_answers",
-    "side_by_side",
+    "SHOWN", "block", "closing", "corrected", "forgotten", "heading", "learnt", "opening", "person", "picks",
+    "real_answers", "side_by_side",
 ]  # fmt: skip
 
 _TRAITS_SHOWN = 2
 #: A quotation shorter than this many characters says nothing.
 _LEAST_QUOTED = 16
+#: How many characters of a model's answer are shown.
+SHOWN = 240
 _LETTERS = "ABCDEFGH"
 _INDENT = (0, 0, 0, 2)
 
@@ -39,10 +41,11 @@ def heading(console: Console, number: int, text: str) -> None:
     console.print(Rule(Text(f"{number}  {text}", style="bold"), align="left", style="dim"))
 
 
-def opening(console: Console, answering: bool) -> None:
-    """Say what this is."""
-    model = "" if answering else " No model answers here, and nothing leaves this machine."
-    console.print(f"Six made-up people, each of whom chose between two answers a few times.{model}")
+def opening(console: Console, answering: str, missing: str) -> None:
+    """Say what this is, who is answering, and what could be installed to answer."""
+    console.print(f"Six made-up people, each of whom chose between two answers a few times. {answering}".strip())
+    if missing:
+        console.print(one_line(missing, 300))
 
 
 def learnt(console: Console, people: int, choices: int, sayings: int, seconds: float) -> None:
@@ -111,10 +114,13 @@ def side_by_side(console: Console, question: str, blocks: Sequence[tuple[str, st
     console.print(Padding(_columns([(f"about {WHO[user][0]}", text or "nothing") for user, text in blocks]), _INDENT))
 
 
-def real_answers(console: Console, answers: Sequence[tuple[str, str]]) -> None:
-    """Print what a model really answered."""
-    console.print("The model's own answers:")
-    console.print(Padding(_columns([(f"to {WHO[user][0]}", one_line(text, 600)) for user, text in answers]), _INDENT))
+def real_answers(console: Console, answers: Sequence[tuple[str, str]], local: bool) -> None:
+    """Print the beginnings of what a model really answered; of the one on this machine, not to expect too much."""
+    own = "The model's own answers:"
+    if local:
+        own = "The answers of a 135M-parameter model on this machine; it follows notes poorly:"
+    console.print(own)
+    console.print(Padding(_columns([(f"to {WHO[user][0]}", one_line(text, SHOWN)) for user, text in answers]), _INDENT))
 
 
 def _columns(parts: Sequence[tuple[str, str]]) -> Table:
@@ -127,7 +133,7 @@ def _columns(parts: Sequence[tuple[str, str]]) -> Table:
 
 def picks(console: Console, answers: Sequence[str], picked: Mapping[str, int | None]) -> None:
     """Print the candidate answers, and who is given which."""
-    console.print("Or pick the best of several answers. These four were written by hand, no model is answering:")
+    console.print("Or pick the best of several answers. These four were written by hand:")
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for letter, answer in zip(_LETTERS, answers, strict=False):
         index = _LETTERS.index(letter)

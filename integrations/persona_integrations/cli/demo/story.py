@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["play"]
 
 
-def play(options: Globals, model: Any = None) -> None:
-    """Play the demo on stdout, in a database of its own unless `options` name one."""
+def play(options: Globals, model: Any = None, *, local: bool = False, missing: str = "") -> None:
+    """Play the demo on stdout, in a database of its own unless `options` name one.
+
+    `local` says that the model is the small one on this machine, `missing` what to install if it is not there.
+    """
     console = output()
     with ExitStack() as stack:
         if options.db is None:
@@ -34,13 +37,19 @@ def play(options: Globals, model: Any = None) -> None:
             options = Globals(db=f"sqlite:///{Path(folder, 'demo.db').as_posix()}")
         settings = Globals(db=options.db, tenant=TENANT).settings(tailors=("prompt_prefix", "best_of_n"))
         personalizer = stack.enter_context(_opened(settings))
-        screen.opening(console, model is not None)
+        screen.opening(console, _who_answers(model, local), missing)
         _learn(personalizer, console)
         _predict(personalizer, console)
-        _tailor(personalizer, console, model)
+        _tailor(personalizer, console, model, local)
         _correct(personalizer, console)
         _forget(personalizer, console, settings.database_url)
         screen.closing(console)
+
+
+def _who_answers(model: Any, local: bool) -> str:
+    if model is None:
+        return "No model answers here, and nothing leaves this machine."
+    return "Nothing leaves this machine." if local else ""
 
 
 def _opened(settings: Any) -> Personalizer:
@@ -73,24 +82,30 @@ def _predict(personalizer: Personalizer, console: Any) -> None:
         screen.person(console, persona, personalizer.signals(user))
 
 
-def _tailor(personalizer: Personalizer, console: Any, model: Any) -> None:
+def _tailor(personalizer: Personalizer, console: Any, model: Any, local: bool) -> None:
     screen.heading(console, 3, "One question, different people")
     left, right = (personalizer.tailor(user, QUESTION) for user in PAIR)
     screen.side_by_side(console, QUESTION, [(t.call.user_id, screen.block(t)) for t in (left, right)])
-    screen.picks(console, ANSWERS, {user: _pick(personalizer, user) for user in WHO})
     if model is not None:
         answers = []
         for tailored in (left, right):
             with progress.waiting(f"the model answers {WHO[tailored.call.user_id][0]}"):
                 answers.append((tailored.call.user_id, _ask(model, tailored.messages)))
-        screen.real_answers(console, answers)
+        screen.real_answers(console, answers, local)
+    screen.picks(console, ANSWERS, {user: _pick(personalizer, user) for user in WHO})
 
 
 def _ask(model: Any, messages: list[dict[str, Any]]) -> str:
+    """Return what a model answers, as far as it will be shown: a small model has no end."""
+    answer = ""
     try:
-        return models.text_of(model.invoke(messages))
+        for chunk in model.stream(messages):
+            answer += models.text_of(chunk)
+            if len(answer) > screen.SHOWN:
+                break
     except Exception as error:
         raise models.answer_error(error) from error
+    return answer
 
 
 def _pick(personalizer: Personalizer, user: str) -> int | None:

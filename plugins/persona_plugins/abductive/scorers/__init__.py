@@ -1,0 +1,1 @@
+"""Three ways to say how well an answer suits someone of whom a sentence is true."""

@@ -1,0 +1,103 @@
+"""Where hypotheses come from: what is often true of people, and what a chat model makes of this person's signals."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from persona_plugins.abductive.hypotheses import Hypothesis, common, hypothesis
+from persona_sdk.errors import ModelError
+from persona_sdk.inference import InferenceRequest, PairPersonas
+from persona_sdk.language import Journal, Spent
+from persona_sdk.models import Evidence, Trait
+from persona_sdk.signals import Choice, Utterance
+
+if TYPE_CHECKING:
+    from persona_plugins.abductive.dialogue import Held, Reader
+    from persona_plugins.abductive.proposing import Proposer
+
+__all__ = ["Sources"]
+
+#: Choices shown to the model at once (paper: arXiv 2505.13257 shows four).
+SHOWN = 4
+#: Groups of choices the model is shown, the newest; each is one call, and two more for a pair of it.
+GROUPS = 2
+#: Log-odds shown for a trait somebody stated: their word, not an estimate.
+STATED_WEIGHT = 1.0
+
+
+class Sources:
+    """The common sentences, and with a model its proposals and what it reads in what the person said.
+
+    Only every other choice, by its id, is ever shown to the model: the rest are there to test what it says.
+    """
+
+    def __init__(
+        self, proposer: Proposer | None = None, reader: Reader | None = None, *, with_common: bool = True
+    ) -> None:
+        self.common: list[Hypothesis] = common() if with_common else []
+        self._proposer = proposer
+        self._reader = reader
+
+    def proposed(self, request: InferenceRequest, choices: Sequence[Choice]) -> list[Hypothesis]:
+        """Ask the model what would explain some of a person's choices, and what their words say of their character."""
+        found: list[Hypothesis] = []
+        if self._proposer is not None:
+            shown = [c for c in choices if zlib.crc32(c.signal_id.encode("utf-8", "replace")) % 2 == 0]
+            groups = [shown[i : i + SHOWN] for i in range(0, len(shown) - SHOWN + 1, SHOWN)][-GROUPS:]
+            for group in groups:
+                found += self._of_group(self._proposer, group, request.journal, [h.statement for h in found])
+        if self._reader is not None:
+            held = self._reader.read(_turns(request), request.journal).held
+            found += [hypothesis(h.statement) for h in held if h.kind == "personality"]
+        return found
+
+    @staticmethod
+    def _of_group(
+        proposer: Proposer, group: Sequence[Choice], journal: Journal | None, tried: Sequence[str]
+    ) -> list[Hypothesis]:
+        ids = [c.signal_id for c in group]
+        several = proposer.several(group, journal) if not tried else proposer.contrasts(group, journal, tuple(tried))
+        pair = proposer.pair(group[-1], journal)
+        found = [hypothesis(statement, ids) for statement in several]
+        return [*found, hypothesis(pair.chosen, ids[-1:], contrary=pair.rejected)] if pair.chosen else found
+
+    def said(self, request: InferenceRequest, inferrer: str) -> list[Trait]:
+        """Return what a person says of themselves in so many words; each trait quotes them."""
+        if self._reader is None:
+            return []
+        held = self._reader.read(_turns(request), request.journal).held
+        return [_stated(h, inferrer) for h in held if h.kind != "personality"]
+
+    def pair(self, choice: Choice, journal: Journal | None) -> PairPersonas:
+        """Ask who would choose either answer of a pair.
+
+        Raises:
+            ModelError: there is no model to ask.
+        """
+        if self._proposer is None:
+            raise ModelError("inferring a persona from one choice needs a chat model: set `model`, or --model local")
+        return self._proposer.pair(choice, journal)
+
+    def spent(self) -> Spent:
+        """Return what the model was asked."""
+        return self._proposer.spent() if self._proposer is not None else Spent()
+
+
+def _turns(request: InferenceRequest) -> list[Utterance]:
+    return [s for s in request.signals if isinstance(s, Utterance)]
+
+
+def _stated(held: Held, inferrer: str) -> Trait:
+    made = hypothesis(held.statement)
+    return Trait(
+        key=made.key,
+        statement=made.wording(1.0),
+        kind="fact" if held.kind == "fact" else made.kind,
+        weight=STATED_WEIGHT,
+        interval=(STATED_WEIGHT, STATED_WEIGHT),
+        evidence=(Evidence(signal_id=held.signal_id, quote=held.quote),),
+        stated=True,
+        inferrer=inferrer,
+    )

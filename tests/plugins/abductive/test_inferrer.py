@@ -1,0 +1,265 @@
+"""The abductive inferrer: what is said of a person has been tested on choices it was not made up from."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from persona_plugins.abductive.hypotheses import COMMON, common, distinct, hypothesis
+from persona_plugins.abductive.inferrer import Abductive
+from persona_plugins.abductive.sources import Sources
+from persona_plugins.abductive.state import AbductiveScorer
+from persona_plugins.contrastive.inferrer import Contrastive
+from persona_plugins.contrastive.scorer import ContrastiveScorer
+from persona_sdk.inference import History, InferenceRequest, PairPersonas
+from persona_sdk.language import Spent
+from persona_sdk.signals import Preference, choices_of
+from persona_sdk.testing.inferrer_contract import InferrerContract
+from persona_sdk.verification import verify
+
+LENGTH = next(statement for key, _, statement, _ in COMMON if key == "style:length")
+
+
+def person(user_id, count=20, *, likes_short=True, start=0):
+    made = []
+    for i in range(start, start + count):
+        short, long = f"Yes, {i}.", " ".join([f"Well, it depends on {i}."] * (3 + i % 4))
+        chosen, rejected = (short, long) if likes_short else (long, short)
+        made.append(
+            Preference(id=f"{user_id}-{i}", user_id=user_id, prompt=f"Is it {i}?", chosen=chosen, rejected=rejected)
+        )
+    return made
+
+
+def request(signals, **more):
+    return InferenceRequest(tenant="t", user_id="ann", signals=signals, **more)
+
+
+def population(inferrer, people=8):
+    histories = [History(f"u{i}", person(f"u{i}", likes_short=i % 2 == 0)) for i in range(people)]
+    return inferrer.fit_population("t", histories)
+
+
+class TestContract(InferrerContract):
+    @pytest.fixture
+    def inferrer(self, scorer):
+        return Abductive(scorer, Sources())
+
+
+class TestContractOnTopOfAnother(InferrerContract):
+    @pytest.fixture
+    def inferrer(self, scorer):
+        return Abductive(scorer, Sources(), base=Contrastive(), name="contrastive+abductive")
+
+
+def test_a_sentence_that_predicts_is_said_and_believed(inferrer):
+    found = inferrer.infer(request(person("ann")))
+    (trait,) = found.traits
+    assert (trait.id, trait.statement) == ("style:length/against", "Prefers short, concise answers.")
+    assert trait.weight < 0
+    assert trait.interval[0] < trait.weight < trait.interval[1] < 0
+    assert trait.evidence
+    assert verify(found).accepted
+
+
+def test_its_contrary_is_said_of_somebody_who_is_the_contrary(inferrer):
+    (trait,) = inferrer.infer(request(person("ann", likes_short=False))).traits
+    assert (trait.id, trait.statement) == ("style:length/for", "Prefers long, detailed answers.")
+    assert trait.weight > 0
+
+
+def test_somebody_who_takes_either_has_no_traits_and_is_not_believed(inferrer):
+    rng = np.random.default_rng(3)
+    signals = [
+        s if rng.random() < 0.5 else s.model_copy(update={"chosen": s.rejected, "rejected": s.chosen})
+        for s in person("ann", 24)
+    ]
+    assert inferrer.infer(request(signals)).traits == ()
+
+
+def test_next_choices_are_predicted(inferrer):
+    signals, asked = person("ann"), choices_of(person("ann", 5, start=50))
+    assert all(p > 0.65 for p in inferrer.predict(request(signals), asked))
+    assert inferrer.predict(request(()), asked) == pytest.approx([0.5] * 5)
+
+
+def test_what_everybody_is_like_is_predicted_of_a_newcomer_and_said_of_nobody(inferrer):
+    short = [History(f"u{i}", person(f"u{i}")) for i in range(8)]
+    common_taste = inferrer.fit_population("t", short)
+    asked = choices_of(person("new", 3))
+    assert all(p > 0.7 for p in inferrer.predict(request((), population=common_taste), asked))
+    assert inferrer.infer(request(person("ann", 6), population=common_taste)).traits == ()
+
+
+def test_a_rejected_sentence_has_no_part_in_it_any_more(inferrer):
+    signals = person("ann")
+    left = inferrer.infer(request(signals, rejected=frozenset({"style:length/against"})))
+    assert left.traits == ()
+    assert all(s["statement"] != LENGTH for s in left.state["sentences"])
+
+
+def test_another_persons_sentences_predict_worse(inferrer):
+    theirs = inferrer.infer(request(person("bob", likes_short=False))).state
+    held_out = inferrer.infer(request(person("ann"), other_state=theirs)).held_out
+    assert all(h.other < math.log(0.5) < h.with_persona for h in held_out)
+
+
+def test_the_version_before_is_what_had_been_read_then(inferrer):
+    """Someone turns round: what had been learnt before predicts the new choices badly, and is compared on them."""
+    signals = [*person("ann", 12), *person("ann", 12, start=12, likes_short=False)]
+    held_out = inferrer.infer(request(signals, read_before=12)).held_out
+    assert all(h.previous > math.log(0.5) for h in held_out[:12])
+    assert all(h.previous < math.log(0.5) for h in held_out[12:])
+    assert all(h.previous is None for h in inferrer.infer(request(signals)).held_out)
+
+
+def test_only_the_newest_choices_are_scored_when_the_budget_is_spent(scorer):
+    cost = 2 * (1 + 2 * len(COMMON))
+    inferrer = Abductive(scorer, Sources(), budget=cost * 4)
+    found = inferrer.infer(request(person("ann", 10)))
+    ((offers, _),) = scorer.asked
+    assert [o.prompt for o in offers] == [f"Is it {i}?" for i in range(6, 10)]
+    assert len(found.held_out) == 10
+    assert all(h.with_persona == pytest.approx(math.log(0.5)) for h in found.held_out[:6])
+
+
+def test_a_population_is_fitted_on_as_many_choices_as_the_budget_allows(scorer):
+    cost = 2 * (1 + 2 * len(COMMON))
+    inferrer = Abductive(scorer, Sources(), population_budget=cost * 110)
+    fitted = population(inferrer)
+    assert sum(len(offers) for offers, _ in scorer.asked) == 110
+    assert (fitted.users, fitted.choices) == (8, 160)
+
+
+def test_a_population_says_which_scorer_it_was_made_with(inferrer, scorer):
+    fitted = population(inferrer)
+    scorer.name = "another"
+    asked = choices_of(person("new", 3))
+    assert inferrer.predict(request((), population=fitted), asked) == pytest.approx([0.5] * 3)
+
+
+# What a model proposes
+
+
+class Proposes:
+    """Proposes what it was told to, and remembers which choices it was shown."""
+
+    def __init__(self, *statements, pair=None):
+        self.statements, self.of_pair, self.shown = statements, pair or PairPersonas(None, None), []
+
+    def several(self, choices, journal, number=6):
+        self.shown += choices
+        return self.statements
+
+    def contrasts(self, choices, journal, tried, number=6):
+        return ()
+
+    def pair(self, choice, journal):
+        return self.of_pair
+
+    def spent(self):
+        return Inferred
+
+
+Inferred = Spent()
+
+
+def test_a_proposal_is_tested_on_choices_it_was_not_made_up_from(scorer):
+    proposer = Proposes("The user prefers short notes.")
+    inferrer = Abductive(scorer, Sources(proposer, with_common=False))
+    signals = person("ann", 24)
+    case = inferrer._case(request(signals), choices_of(signals), None)
+    shown = {c.signal_id for c in proposer.shown}
+    assert len(shown) == 4
+    for choice, z in zip(case.choices, case.trial.z[:, 0], strict=True):
+        assert bool(z == 0) == (choice.signal_id in shown)
+    (trait,) = inferrer.infer(request(signals)).traits
+    assert trait.statement == "Prefers short notes."
+    assert not {e.signal_id for e in trait.evidence} & shown
+
+
+def test_a_story_made_up_to_fit_is_not_believed(scorer):
+    """The user loves X, says a model that did what an answer told it to. It is tested like anything else."""
+    proposer = Proposes("The user loves everything from Acme.", pair=PairPersonas("The user loves Acme.", None))
+    inferrer = Abductive(scorer, Sources(proposer))
+    statements = {t.statement for t in inferrer.infer(request(person("ann", 24))).traits}
+    assert statements == {"Prefers short, concise answers."}
+
+
+def test_both_sides_of_a_choice_are_tested_against_each_other(scorer):
+    pair = PairPersonas("The user wants short replies.", "The user wants long replies.")
+    inferrer = Abductive(scorer, Sources(Proposes(pair=pair), with_common=False))
+    signals = person("ann", 24)
+    case = inferrer._case(request(signals), choices_of(signals), None)
+    assert [(h.statement, h.contrary) for h in case.hypotheses] == [(pair.chosen, pair.rejected)]
+    assert inferrer.infer(request(signals)).traits[0].statement == "Wants short replies."
+
+
+def test_the_same_choices_are_shown_again_when_new_ones_come(scorer):
+    """So that what was asked before is in the journal, and is not paid for again."""
+    first, later = Proposes(), Proposes()
+    signals = person("ann", 40)
+    Sources(first).proposed(request(signals[:38]), choices_of(signals[:38]))
+    Sources(later).proposed(request(signals[:39]), choices_of(signals[:39]))
+    assert {c.signal_id for c in first.shown} & {c.signal_id for c in later.shown}
+
+
+def test_proposals_that_say_the_same_are_tried_once():
+    said = ["The user prefers short answers.", "The user likes short answers."]
+    assert len(distinct([hypothesis(s) for s in said])) == 1
+    assert len(distinct(common())) == len(COMMON)
+
+
+# On top of another inferrer
+
+
+def test_on_top_of_another_its_traits_are_kept_and_its_predictions_improved_on(scorer):
+    both = Abductive(scorer, Sources(), base=Contrastive(), name="contrastive+abductive")
+    signals = person("ann")
+    alone = Contrastive().infer(request(signals))
+    found = both.infer(request(signals))
+    assert {t.id for t in alone.traits} <= {t.id for t in found.traits}
+    assert [h.without for h in found.held_out] == [h.without for h in alone.held_out]
+
+
+def test_where_the_sentences_add_nothing_the_other_is_left_as_it_is(scorer):
+    both = Abductive(scorer, Sources(), base=Contrastive(), name="contrastive+abductive")
+    scorer.score = lambda offers, statements, journal=None: [[[0.0, 0.0]] * len(statements)] * len(offers)
+    histories = [History(f"u{i}", person(f"u{i}", likes_short=i % 2 == 0)) for i in range(8)]
+    together, alone = both.fit_population("t", histories), Contrastive().fit_population("t", histories)
+    signals, asked = person("ann"), choices_of(person("ann", 4, start=40))
+    mine = both.predict(request(signals, population=together), asked)
+    assert mine == pytest.approx(Contrastive().predict(request(signals, population=alone), asked), abs=1e-6)
+
+
+# Scoring new answers
+
+
+@pytest.mark.parametrize("with_population", [False, True])
+def test_new_answers_are_scored_as_choices_are_predicted(inferrer, scorer, with_population):
+    fitted = population(inferrer) if with_population else None
+    asked = request(person("ann"), population=fitted)
+    state = inferrer.infer(asked).state
+    (choice,) = choices_of(person("ann", 1, start=70))
+    one, other = AbductiveScorer(scorer).score(state, fitted, choice.prompt, [choice.chosen, choice.rejected])
+    predicted = inferrer.predict(asked, [choice])[0]
+    assert one > other
+    assert 1 / (1 + math.exp(other - one)) == pytest.approx(predicted, abs=0.12)
+
+
+def test_silent_sentences_do_not_count(inferrer, scorer):
+    state = inferrer.infer(request(person("ann"))).state
+    silent = frozenset(s["key"] for s in state["sentences"])
+    assert AbductiveScorer(scorer).score(state, None, "?", ["a", "b " * 50], silent) == [0.0, 0.0]
+
+
+def test_the_scorer_below_has_its_say(scorer):
+    both = Abductive(scorer, Sources(), base=Contrastive(), name="contrastive+abductive")
+    found = both.infer(request(person("ann")))
+    answers = ["Yes.", "Well, it depends. " * 5]
+    above = AbductiveScorer(scorer, ContrastiveScorer(), name="contrastive+abductive")
+    below = ContrastiveScorer().score(found.state["base"], None, "?", answers)
+    mine = AbductiveScorer(scorer).score(found.state, None, "?", answers)
+    assert above.score(found.state, None, "?", answers) == pytest.approx(np.add(below, mine))
+    assert replace(found, state=None).state is None
