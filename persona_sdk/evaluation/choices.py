@@ -12,17 +12,18 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from persona_sdk.errors import InputError
 from persona_sdk.inference import History, InferenceRequest, Inferrer, Population
 from persona_sdk.interchange import Problem, signal_from_row
+from persona_sdk.language import Spent
 from persona_sdk.signals import Choice, Signal, choices_of
 from persona_sdk.verification import verify
 
-__all__ = ["ARMS", "ChoiceReport", "ChoiceRow", "SourceReport", "evaluate_choices", "read_choice_rows"]
+__all__ = ["ARMS", "ChoiceReport", "ChoiceRow", "SourceReport", "draw_people", "evaluate_choices", "read_choice_rows"]
 
 ARMS = ("none", "shared", "persona", "other", "verified")
 _PROBE_SHARE = 0.3
@@ -56,17 +57,27 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceReport:
-    """The figures of all sources, and how many rows had nobody to learn from."""
+    """The figures of all sources, how many rows had nobody to learn from, and what models were asked meanwhile."""
 
     sources: Mapping[str, SourceReport]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report JSON-ready."""
         sources = {
             name: {k: _rounded(getattr(r, k)) for k in r.__dataclass_fields__} for name, r in self.sources.items()
         }
-        return {"sources": sources, "skipped": dict(self.skipped)}
+        report: dict[str, Any] = {"sources": sources, "skipped": dict(self.skipped)}
+        if self.spent != Spent():
+            users, seconds = (sum(getattr(r, what) for r in self.sources.values()) for what in ("users", "seconds"))
+            pairs = sum(r.n + r.fit for r in self.sources.values())
+            report["spent"] = {
+                **asdict(self.spent),
+                "calls_per_user": round(self.spent.calls / max(users, 1), 2),
+                "pairs_per_minute": round(60 * pairs / max(seconds, 1e-9), 1),
+            }
+        return report
 
 
 def _rounded(value: Any) -> Any:
@@ -126,6 +137,16 @@ def _with_folds(rows: Sequence[tuple[str, Signal, str | None]]) -> list[ChoiceRo
     return out
 
 
+def draw_people(rows: Sequence[ChoiceRow], count: int, seed: int = 0) -> list[ChoiceRow]:
+    """Keep the rows of at most `count` people of each source, drawn at random; the order stays."""
+    rng = random.Random(seed)  # noqa: S311 - a seeded draw
+    people: dict[str, dict[str, None]] = {}
+    for row in rows:
+        people.setdefault(row.source, {})[row.signal.user_id] = None
+    kept = {s: set(rng.sample(list(users), min(count, len(users)))) for s, users in people.items()}
+    return [row for row in rows if row.signal.user_id in kept[row.source]]
+
+
 def evaluate_choices(
     rows: Iterable[ChoiceRow],
     inferrer: Inferrer,
@@ -142,6 +163,7 @@ def evaluate_choices(
         else:
             by_source.setdefault(row.source, []).append(row)
     reports = {}
+    before = inferrer.spent()
     for source, own in by_source.items():
         progress(source)
         report = _evaluate_source(source, own, inferrer, random.Random(seed))  # noqa: S311 - a seeded draw
@@ -149,7 +171,7 @@ def evaluate_choices(
             skipped[source] = len(own)
         else:
             reports[source] = report
-    return ChoiceReport(reports, skipped)
+    return ChoiceReport(reports, skipped, inferrer.spent() - before)
 
 
 def _evaluate_source(

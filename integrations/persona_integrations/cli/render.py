@@ -169,21 +169,30 @@ def plugins(console: Console, statuses: Iterable[PluginStatus]) -> None:
 _ARMS = ("none", "shared", "persona", "other", "verified")
 
 
-def choices(console: Console, report: Mapping[str, Any]) -> None:
+def choices(console: Console, report: Mapping[str, Any], inferrer: str = "") -> None:
     """Print an evaluation of choices: accuracy under each condition, by where the rows come from."""
     numbers = ("n", *_ARMS, "±", "off")
-    table = simple_table("source", *numbers, right=numbers)
+    table = simple_table(inferrer or "source", *numbers, right=numbers)
     for source, measured in report["sources"].items():
         accuracy = [_percent(measured["accuracy"].get(arm)) for arm in _ARMS]
         error, off = ((measured.get(what) or {}).get("persona") for what in ("standard_error", "calibration_error"))
         table.add_row(one_line(source, 60), f"{measured['n']:,}", *accuracy, _percent(error), _percent(off))
     console.print(table)
     seconds = sum(measured.get("seconds") or 0 for measured in report["sources"].values())
+    spent = report.get("spent")
+    asked = ""
+    if spent:
+        asked = f", {spent['calls']:,} calls of a model ({spent['calls_per_user']:.1f} a person)"
+        asked += f", {spent['scored']:,} answers scored, {spent['pairs_per_minute']:,.0f} pairs a minute"
+    console.print(f"{seconds:.1f} s{asked}", style="dim")
+
+
+def about_choices(console: Console) -> None:
+    """Say what the columns of `choices` are."""
     console.print(
         "\nHeld-out choices predicted right, in per cent, knowing nothing (none), what people have in common (shared),"
         " also this person's own choices (persona), somebody else's instead (other), or their own only where"
-        f" verification believed them (verified). ±: one standard error of persona; off: its calibration error."
-        f" {seconds:.1f} s."
+        " verification believed them (verified). ±: one standard error of persona; off: its calibration error."
     )
 
 

@@ -50,6 +50,7 @@ def newest(content: str) -> str:
 #: A turn, what a model makes of it, and the words it quotes: what the person said of themselves.
 SAID = [
     ("I work as a nurse.", "The user works as a nurse.", "I work as a nurse", "fact"),
+    ("I'm a nurse.", "The user works as a nurse.", "I'm a nurse", "fact"),
     ("well, I  work\nas a NURSE in Lyon", "The user is a nurse in Lyon.", "i work as a nurse in lyon", "fact"),
     ("I have two dogs and work nights.", "The user works nights.", "work nights", "fact"),
     ("Since I'm a nurse, what can I do about my back?", "The user is a nurse.", "I'm a nurse", "fact"),
@@ -75,6 +76,7 @@ SAID = [
 
 #: The same, where the person did not say it, or not of themselves.
 NOT_SAID = [
+    ("I live and work as a nurse.", "The user lives and works as a teacher.", "I live and work as a nurse", "fact"),
     ("I work as a nurse.", "The user works as a teacher.", "I work as a nurse", "fact"),
     ("I work as a nurse.", "The user works as a nurse.", "I work as a teacher", "fact"),
     ("I work as a nurse.", "The user works as a nurse.", "", "fact"),

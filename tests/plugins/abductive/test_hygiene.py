@@ -59,6 +59,7 @@ REFUSED = [
     ("Der Benutzer bevorzugt kurze Antworten.", "language"),
     ("The user bevorzugt knappe Antworten.", "language"),
     ("The user prefers respuestas cortas.", "language"),
+    ("The user aime manger tard.", "language"),
     ("L'utilisateur préfère les réponses courtes.", "language"),
     ("用户喜欢简短的回答。", "language"),
     ("The user prefers 简短的回答和例子和数字。", "language"),
