@@ -19,7 +19,8 @@ from typing import Any
 from persona_sdk.errors import InputError
 from persona_sdk.inference import History, InferenceRequest, Inferrer, Population
 from persona_sdk.interchange import Problem, signal_from_row
-from persona_sdk.language import Spent
+from persona_sdk.journal import Remembered
+from persona_sdk.language import Journal, Spent
 from persona_sdk.signals import Choice, Signal, choices_of
 from persona_sdk.verification import verify
 
@@ -184,7 +185,8 @@ def _evaluate_source(
         (probe if row.probe else fit).setdefault(row.signal.user_id, []).append(row.signal)
     if not probe:
         return None
-    population = inferrer.fit_population(source, [History(u, s) for u, s in fit.items()])
+    journal = Remembered()
+    population = inferrer.fit_population(source, [History(u, s, journal) for u, s in fit.items()])
     people = sorted(fit)
     predicted: dict[str, list[float]] = {arm: [] for arm in ARMS}
     gains: list[float] = []
@@ -193,7 +195,9 @@ def _evaluate_source(
         asked = choices_of(signals)
         others = [p for p in people if p != user]
         other = fit[rng.choice(others)] if others else []
-        arms, believed = _predict_user(_Case(source, user, population, fit.get(user, []), other), asked, inferrer)
+        arms, believed = _predict_user(
+            _Case(source, user, population, fit.get(user, []), other, journal), asked, inferrer
+        )
         verified += believed
         for arm in ARMS:
             predicted[arm].extend(arms[arm])
@@ -223,10 +227,11 @@ class _Case:
     population: Population | None
     own: Sequence[Signal]
     other: Sequence[Signal]
+    journal: Journal
 
     def request(self, signals: Sequence[Signal]) -> InferenceRequest:
         """Ask about this person given some signals."""
-        return InferenceRequest(tenant=self.source, user_id=self.user, signals=signals, population=self.population)
+        return InferenceRequest(self.source, self.user, signals, self.population, journal=self.journal)
 
 
 def _predict_user(case: _Case, asked: Sequence[Choice], inferrer: Inferrer) -> tuple[dict[str, list[float]], bool]:
