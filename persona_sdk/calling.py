@@ -76,6 +76,11 @@ class Caller:
         self._spent, self._begun = Spent(), 0
         self._ways: dict[type[BaseModel], _Way] = {}
 
+    @property
+    def name(self) -> str:
+        """What the model is called in journals, messages and errors."""
+        return self._name
+
     def ask(self, messages: Messages, schema: type[T], journal: Journal | None = None) -> T | None:
         """Return the model's answer as `schema`; None if it gave none that can be read, though asked to correct it.
 

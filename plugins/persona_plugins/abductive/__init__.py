@@ -13,7 +13,7 @@ from persona_sdk.settings import Settings
 
 if TYPE_CHECKING:
     from persona_plugins.abductive.sources import Sources
-    from persona_sdk.calling import Caller
+    from persona_sdk.calling import Caller, Limits
 
 #: What the plugin can be told in `Settings.options["abductive"]`.
 _OPTIONS = ("allowed", "budget", "embedder", "limits", "model", "population_budget", "scorer")
@@ -25,7 +25,7 @@ class _Built:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self.caller = functools.lru_cache(maxsize=8)(self._caller)
+        self._callers: list[tuple[Any, Limits, Caller]] = []
 
     def options(self, settings: Settings) -> dict[str, Any]:
         given = dict(settings.options.get("abductive", {}))
@@ -43,15 +43,21 @@ class _Built:
             return given, self._registry.chat_model(given)
         return type(given).__name__, given
 
-    def _caller(self, name: str, model: Any, limits: Any) -> Caller:
-        from persona_sdk.calling import Caller, Limits  # noqa: PLC0415 - loaded when used
-
-        return Caller(model, name=name, limits=limits or Limits())
-
     def asking(self, settings: Settings) -> Caller | None:
         """Return what asks the model: one for all users of it, so that limits and counts are shared."""
         named = self.model(settings)
-        return None if named is None else self.caller(*named, self.options(settings).get("limits"))
+        if named is None:
+            return None
+        from persona_sdk.calling import Caller, Limits  # noqa: PLC0415 - loaded when used
+
+        name, model = named
+        limits = Limits.model_validate(self.options(settings).get("limits") or {})
+        for known, given, caller in self._callers:  # models need not be hashable
+            if known is model and given == limits:
+                return caller
+        caller = Caller(model, name=name, limits=limits)
+        self._callers.append((model, limits, caller))
+        return caller
 
     def embedding(self, settings: Settings) -> StatementScorer:
         from persona_plugins.abductive.scorers.embedding import EmbeddingScorer  # noqa: PLC0415 - imports numpy

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from persona_plugins.abductive.hygiene import same
 from persona_sdk.models import TraitKind, trait_id
-from persona_sdk.text import content_words
 
 __all__ = ["COMMON", "Hypothesis", "common", "distinct", "hypothesis", "wording"]
 
@@ -60,7 +60,7 @@ _STYLE = re.compile(
 
 #: Pairs of contraries that are tried for everyone, under the key that a trait of the first has; a trait of the second
 #: has the same key and the other polarity. Common ground of style guides and consumer research, written before any data
-#: was looked at.
+#: was looked at. Nothing political, religious or otherwise protected is tried unasked.
 COMMON: tuple[tuple[str, Polarity, str, str], ...] = (
     ("style:length", "against", "prefers short, concise answers", "prefers long, detailed answers"),
     ("style:warmth", "for", "prefers warm, encouraging answers", "prefers plain answers without pleasantries"),
@@ -74,8 +74,7 @@ COMMON: tuple[tuple[str, Polarity, str, str], ...] = (
     ("idea:risk", "against", "prefers what is certain and avoids risk", "likes to take a chance"),
     ("idea:commitment", "against", "wants to stay flexible and free to change", "wants lasting, long-term commitments"),
     ("idea:familiar", "for", "trusts what is local and familiar", "likes what is new and unknown"),
-    ("idea:nature", "for", "puts nature and the environment first", "puts jobs and economic growth first"),
-    ("idea:freedom", "for", "values personal freedom over rules", "values order and clear rules over freedom"),
+    ("idea:nature", "for", "chooses what is best for the environment", "does not think of the environment"),
     (
         "idea:support",
         "for",
@@ -109,17 +108,9 @@ def hypothesis(statement: str, signals: Iterable[str] = (), *, contrary: str | N
 
 
 def distinct(found: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Leave out what says again what an earlier one says, in nearly the same content words."""
+    """Leave out what says again what an earlier one says, in nearly the same words."""
     kept: list[Hypothesis] = []
-    said: list[set[str]] = []
     for one in found:
-        words = content_words(_SUBJECT.sub("", one.statement)) - _EMPTY
-        if words and all(len(words & other) < _SAME * len(words | other) for other in said):
+        if not any(same(one.statement, other.statement) for other in kept):
             kept.append(one)
-            said.append(words)
     return kept
-
-
-#: Share of their content words that two sentences have in common when they say the same.
-_SAME = 0.6
-_EMPTY = content_words("prefers likes enjoys wants values cares answers answer responses user")

@@ -276,7 +276,7 @@ class Abductive(Inferrer):
     def spent(self) -> Spent:
         """Return what was asked of the model and the scorer, and of the inferrer below."""
         below = self._base.spent() if self._base is not None else Spent()
-        return self._sources.spent() + self._scorer.spent() + below
+        return self._sources.spent(self._scorer) + below
 
 
 @dataclass(frozen=True)

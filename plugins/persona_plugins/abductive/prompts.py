@@ -257,7 +257,7 @@ def about_pair(question: str, picked: str, other: str) -> Messages:
 def about_choices(choices: Sequence[Choice], number: int, tried: Sequence[str] | None = None) -> Messages:
     """Ask what several choices of one person have in common.
 
-    Without `tried`, for facts and preferences (paper: arXiv 2505.13257, section 4, where a model writes them from four
+    Without `tried`, for facts and preferences (paper: arXiv 2505.13257, where a model writes them from four
     choices). With it, for explanations that differ from those which did not hold (paper: arXiv 2506.05598).
     """
     limit = SEVERAL_TEXTS if len(choices) <= 4 else SEVERAL_TEXTS // 2

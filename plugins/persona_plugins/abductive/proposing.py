@@ -67,7 +67,7 @@ class Proposer:
         )
 
     def several(self, choices: Sequence[Choice], journal: Journal | None = None, number: int = 6) -> tuple[str, ...]:
-        """Describe a person by preferences and facts, from the first four choices (paper: 2505.13257, section 4)."""
+        """Describe a person by preferences and facts, from the first four choices (paper: 2505.13257)."""
         shown = choices[:SHOWN]
         if not shown:
             return ()
@@ -96,6 +96,11 @@ class Proposer:
     def discarded(self) -> dict[str, int]:
         """Return how many sentences could not be used, by reason; "unanswered" counts calls, "known" repetitions."""
         return self._discarded.so_far()
+
+    @property
+    def asks(self) -> Asks:
+        """What it asks its model through; shared with whoever else asks that model."""
+        return self._caller
 
     def spent(self) -> Spent:
         """Return what the model was asked."""

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from persona_plugins.abductive.hygiene import same
 from persona_plugins.abductive.hypotheses import Hypothesis, common, hypothesis
 from persona_sdk.errors import ModelError
 from persona_sdk.inference import InferenceRequest, PairPersonas
 from persona_sdk.language import Journal, Spent
 from persona_sdk.models import Evidence, Trait
+from persona_sdk.scoring import StatementScorer
 from persona_sdk.signals import Choice, Utterance
 
 if TYPE_CHECKING:
@@ -61,7 +63,9 @@ class Sources:
         several = proposer.several(group, journal) if not tried else proposer.contrasts(group, journal, tuple(tried))
         pair = proposer.pair(group[-1], journal)
         found = [hypothesis(statement, ids) for statement in several]
-        return [*found, hypothesis(pair.chosen, ids[-1:], contrary=pair.rejected)] if pair.chosen else found
+        if pair.chosen is None or (pair.rejected is not None and same(pair.chosen, pair.rejected)):
+            return found  # a sentence that would explain either choice explains none
+        return [*found, hypothesis(pair.chosen, ids[-1:], contrary=pair.rejected)]
 
     def said(self, request: InferenceRequest, inferrer: str) -> list[Trait]:
         """Return what a person says of themselves in so many words; each trait quotes them."""
@@ -80,9 +84,11 @@ class Sources:
             raise ModelError("inferring a persona from one choice needs a chat model: set `model`, or --model local")
         return self._proposer.pair(choice, journal)
 
-    def spent(self) -> Spent:
-        """Return what the model was asked."""
-        return self._proposer.spent() if self._proposer is not None else Spent()
+    def spent(self, scorer: StatementScorer) -> Spent:
+        """Return what the model and a scorer were asked; a judge asks through the same caller and counts there."""
+        proposed = self._proposer.spent() if self._proposer is not None else Spent()
+        shared = self._proposer is not None and getattr(scorer, "asks", None) is self._proposer.asks
+        return proposed if shared else proposed + scorer.spent()
 
 
 def _turns(request: InferenceRequest) -> list[Utterance]:

@@ -67,7 +67,7 @@ class Untested(Inferrer):
 
     def spent(self) -> Spent:
         """Return what was asked of the model and the scorer."""
-        return self._sources.spent() + self._scorer.spent()
+        return self._sources.spent(self._scorer)
 
 
 def _believed(hypothesis: Hypothesis, inferrer: str) -> Trait:

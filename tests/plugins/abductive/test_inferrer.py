@@ -158,11 +158,10 @@ class Proposes:
     def pair(self, choice, journal):
         return self.of_pair
 
+    asks = None
+
     def spent(self):
-        return Inferred
-
-
-Inferred = Spent()
+        return Spent()
 
 
 def test_a_proposal_is_tested_on_choices_it_was_not_made_up_from(scorer):

@@ -59,6 +59,11 @@ class JudgeScorer(StatementScorer):
                 found[o][s][winner] += 0.5 / (len(offers[o].answers) - 1)
         return found
 
+    @property
+    def asks(self) -> Asks:
+        """What it asks its model through; shared with whoever else asks that model."""
+        return self._caller
+
     def spent(self) -> Spent:
         """Return what the model was asked."""
         return self._caller.spent()
