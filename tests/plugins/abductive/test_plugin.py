@@ -1,0 +1,82 @@
+"""What the plugin registers, and what becomes of what it is told."""
+
+import pytest
+
+from persona_sdk import Personalizer
+from persona_sdk.errors import SettingsError
+from persona_sdk.hooks import PluginHost
+from persona_sdk.settings import Settings
+
+
+def registry(**given):
+    settings = Settings.load(**given)
+    return PluginHost(settings).registry, settings
+
+
+class Flat:
+    """An embedder without a model, for what does not depend on meaning."""
+
+    def embed_documents(self, texts):
+        return [[1.0, float(len(t))] for t in texts]
+
+
+def test_it_offers_three_inferrers_and_three_scorers():
+    found, _ = registry()
+    assert {"abductive", "abductive-untested", "contrastive+abductive"} <= set(found.names("inferrer"))
+    assert {"abductive", "contrastive+abductive"} <= set(found.names("scorer"))
+    assert found.names("statement_scorer") == ["embedding", "judge", "likelihood"]
+
+
+@pytest.mark.parametrize("name", ["abductive", "abductive-untested", "contrastive+abductive"])
+def test_each_is_built_under_its_name_and_without_a_model(name):
+    found, settings = registry(options={"abductive": {"embedder": Flat()}})
+    assert found.inferrer(name, settings).name == name
+
+
+def test_an_unknown_option_is_named():
+    found, settings = registry(options={"abductive": {"modle": "local"}})
+    with pytest.raises(SettingsError, match="unknown option 'modle'; known are allowed, budget, embedder"):
+        found.inferrer("abductive", settings)
+
+
+@pytest.mark.parametrize("scorer", ["likelihood", "judge"])
+def test_a_scorer_that_needs_a_model_says_so(scorer):
+    found, settings = registry(options={"abductive": {"scorer": scorer}})
+    with pytest.raises(SettingsError, match="set `model`"):
+        found.inferrer("abductive", settings)
+
+
+def test_an_unknown_scorer_is_named():
+    found, settings = registry(options={"abductive": {"scorer": "vibes"}})
+    with pytest.raises(SettingsError, match="no statement_scorer is named 'vibes'"):
+        found.inferrer("abductive", settings)
+
+
+def test_limits_are_shared_by_all_who_ask_one_model():
+    class Model:
+        __hash__ = None  # as LangChain's models are
+
+        def invoke(self, input, config=None, **kwargs):
+            raise AssertionError("nobody was to ask")
+
+    found, settings = registry(
+        options={"abductive": {"model": Model(), "embedder": Flat(), "limits": {"max_calls": 3}}}
+    )
+    sources = found.inferrer("abductive", settings)._sources
+    judge = found.statement_scorer("judge", settings)
+    assert sources._proposer.asks is judge.asks
+    assert sources.spent(judge) == judge.spent()
+
+
+def test_it_learns_through_the_personalizer(tmp_path):
+    """People choose the longer answer, whatever their choice is about; the embedder knows length only."""
+    options = {"abductive": {"embedder": Flat()}}
+    with Personalizer(
+        f"sqlite:///{tmp_path / 'p.db'}", inferrer="abductive", learning="manual", options=options
+    ) as personalizer:
+        for i in range(12):
+            personalizer.prefer("ann", prompt=f"{i}?", chosen="long " * (8 + i % 3), rejected="brief")
+        persona = personalizer.learn("ann")
+        assert persona.lineage.inferrer == "abductive"
+        assert persona.lift is not None or persona.note
+        assert personalizer.score("ann", "?", ["a", "b"]) is not None
