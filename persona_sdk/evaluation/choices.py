@@ -154,8 +154,13 @@ def evaluate_choices(
     *,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
+    journal: Journal | None = None,
 ) -> ChoiceReport:
-    """Learn from the fit rows and predict the probe rows, source by source. `progress` is told each source's name."""
+    """Learn from the fit rows and predict the probe rows, source by source. `progress` is told each source's name.
+
+    Give several inferrers the same `journal`, and the model they share is asked the same only once.
+    """
+    journal = Remembered() if journal is None else journal
     by_source: dict[str, list[ChoiceRow]] = {}
     skipped: dict[str, int] = {}
     for row in rows:
@@ -167,7 +172,7 @@ def evaluate_choices(
     before = inferrer.spent()
     for source, own in by_source.items():
         progress(source)
-        report = _evaluate_source(source, own, inferrer, random.Random(seed))  # noqa: S311 - a seeded draw
+        report = _evaluate_source(source, own, inferrer, journal, random.Random(seed))  # noqa: S311 - a seeded draw
         if report is None:
             skipped[source] = len(own)
         else:
@@ -176,7 +181,7 @@ def evaluate_choices(
 
 
 def _evaluate_source(
-    source: str, rows: Sequence[ChoiceRow], inferrer: Inferrer, rng: random.Random
+    source: str, rows: Sequence[ChoiceRow], inferrer: Inferrer, journal: Journal, rng: random.Random
 ) -> SourceReport | None:
     started = time.perf_counter()
     fit: dict[str, list[Signal]] = {}
@@ -185,7 +190,6 @@ def _evaluate_source(
         (probe if row.probe else fit).setdefault(row.signal.user_id, []).append(row.signal)
     if not probe:
         return None
-    journal = Remembered()
     population = inferrer.fit_population(source, [History(u, s, journal) for u, s in fit.items()])
     people = sorted(fit)
     predicted: dict[str, list[float]] = {arm: [] for arm in ARMS}

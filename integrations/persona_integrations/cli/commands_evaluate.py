@@ -18,6 +18,7 @@ from persona_integrations.cli.terminal import complain, emit_json, output
 if TYPE_CHECKING:
     from persona_sdk.evaluation.choices import ChoiceReport, ChoiceRow
     from persona_sdk.inference import Inferrer
+    from persona_sdk.language import Journal
 
 __all__ = ["choices", "plugins"]
 
@@ -77,6 +78,7 @@ def choices(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Predict each person's held-out choices without a persona, with theirs, and with somebody else's."""
     from persona_sdk.hooks import PluginHost  # noqa: PLC0415 - loaded when used
+    from persona_sdk.journal import Remembered  # noqa: PLC0415 - loaded when used
 
     options = {"abductive": {"scorer": scorer}} if scorer else None
     settings = given(ctx).settings(model=model, embedder=embedder, options=options)
@@ -84,7 +86,8 @@ def choices(  # noqa: PLR0913, PLR0917 - one parameter per option
     names = list(dict.fromkeys(inferrer or [settings.inferrer]))
     methods = {name: registry.inferrer(name, settings) for name in names}
     rows = _rows(file, source, users)
-    reports = {name: _measured(rows, method, f"evaluating {name}") for name, method in methods.items()}
+    journal = Remembered()
+    reports = {name: _measured(rows, method, journal, f"evaluating {name}") for name, method in methods.items()}
     if json:
         whole = {name: report.as_dict() for name, report in reports.items()}
         emit_json(whole[names[0]] if len(names) == 1 else {"inferrers": whole})
@@ -118,7 +121,7 @@ def _rows(file: Path, sources: list[str] | None, users: int | None) -> list[Choi
     return draw_people(rows, users) if users else rows
 
 
-def _measured(rows: Sequence[ChoiceRow], method: Inferrer, label: str) -> ChoiceReport:
+def _measured(rows: Sequence[ChoiceRow], method: Inferrer, journal: Journal, label: str) -> ChoiceReport:
     from persona_sdk.evaluation.choices import evaluate_choices  # noqa: PLC0415 - loaded when used
 
     sizes = Counter(row.source for row in rows)
@@ -129,4 +132,4 @@ def _measured(rows: Sequence[ChoiceRow], method: Inferrer, label: str) -> Choice
             done(sum(sizes[before] for before in started))
             started.append(source)
 
-        return evaluate_choices(rows, method, progress=begun)
+        return evaluate_choices(rows, method, progress=begun, journal=journal)
