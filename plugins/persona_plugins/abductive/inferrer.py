@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from persona_plugins.abductive.hygiene import same
 from persona_plugins.abductive.hypotheses import Hypothesis, distinct
 from persona_plugins.abductive.population import (
     MINIMUM_PAIRS,
@@ -78,9 +79,7 @@ class Abductive(Inferrer):
     def infer(self, request: InferenceRequest) -> Inference:
         """Test the common sentences and a model's proposals on a person's choices; keep those that predict."""
         below = self._below(request)
-        stated = below.traits if below else ()
-        if below is None:
-            stated = tuple(t for t in self._sources.said(request, self.name) if t.id not in request.rejected)
+        stated = self._stated(request, below)
         choices = choices_of(request.signals)
         if not choices:
             return Inference(traits=stated, note="" if stated else "too little evidence: no choices yet")
@@ -93,6 +92,12 @@ class Abductive(Inferrer):
             state={"sentences": case.sentences(case.trial.weigh()), "base": below.state if below else None},
             note="" if stated or found else "no sentence tried predicts these choices surely enough to be kept",
         )
+
+    def _stated(self, request: InferenceRequest, below: Inference | None) -> tuple[Trait, ...]:
+        """Return the traits of the inferrer below, and what a model read in the person's words beside them."""
+        given = below.traits if below else ()
+        said = [t for t in self._sources.said(request, self.name) if t.id not in request.rejected]
+        return (*given, *(t for t in said if not any(same(t.statement, g.statement) for g in given)))
 
     def predict(self, request: InferenceRequest, asked: Sequence[Choice]) -> list[float]:
         """Return the probability that each `chosen` is taken over its `rejected`."""
