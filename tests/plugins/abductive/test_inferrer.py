@@ -1,6 +1,7 @@
 """The abductive inferrer: what is said of a person has been tested on choices it was not made up from."""
 
 import math
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from persona_sdk.signals import Preference, choices_of
 from persona_sdk.testing.inferrer_contract import InferrerContract
 from persona_sdk.verification import verify
 
-LENGTH = next(statement for key, _, statement, _ in COMMON if key == "style:length")
+LENGTH = next(h.statement for h in common() if h.key == "style:length")
 
 
 def person(user_id, count=20, *, likes_short=True, start=0):
@@ -89,7 +90,37 @@ def test_what_everybody_is_like_is_predicted_of_a_newcomer_and_said_of_nobody(in
     common_taste = inferrer.fit_population("t", short)
     asked = choices_of(person("new", 3))
     assert all(p > 0.7 for p in inferrer.predict(request((), population=common_taste), asked))
-    assert inferrer.infer(request(person("ann", 6), population=common_taste)).traits == ()
+    alike = inferrer.infer(request(person("ann", 6), population=common_taste))
+    assert alike.traits == ()
+    assert all(h.without > math.log(0.6) for h in alike.held_out)
+
+
+def test_where_people_do_not_differ_everyone_is_predicted_alike(inferrer):
+    common_taste = inferrer.fit_population("t", [History(f"u{i}", person(f"u{i}")) for i in range(8)])
+    assert common_taste.data["variance"] == 0.0
+    asked = request(person("ann", likes_short=False), population=common_taste)
+    assert [h.with_persona for h in inferrer.infer(asked).held_out] == pytest.approx(
+        [h.without for h in inferrer.infer(asked).held_out]
+    )
+
+
+def test_somebody_who_is_less_so_than_everybody_is_not_said_to_be_so(inferrer):
+    """Everybody likes it short, somebody a little less: "prefers short answers" would be the wrong thing to say."""
+    fitted = population(inferrer)
+    shorter = fitted.model_copy(update={"data": {**fitted.data, "mean": {LENGTH: 3.0}, "variance": 3.0}})
+    signals = [*person("ann", 24), *person("ann", 12, start=30, likes_short=False)]
+    kept = inferrer._case(request(signals, population=shorter), choices_of(signals), None).trial.keep()
+    assert any(mean < 0 for mean in kept.mean)
+    assert inferrer.infer(request(signals, population=shorter)).traits == ()
+
+
+def test_a_sentence_that_is_not_sure_is_not_said(inferrer):
+    signals = person("ann", 20)
+    case = inferrer._case(request(signals), choices_of(signals), None)
+    weights = case.trial.keep()
+    assert inferrer._traits(case, weights)
+    unsure = replace(weights, spread=abs(weights.mean) / 1.2)
+    assert inferrer._traits(case, unsure) == []
 
 
 def test_a_rejected_sentence_has_no_part_in_it_any_more(inferrer):
@@ -112,6 +143,10 @@ def test_the_version_before_is_what_had_been_read_then(inferrer):
     assert all(h.previous > math.log(0.5) for h in held_out[:12])
     assert all(h.previous < math.log(0.5) for h in held_out[12:])
     assert all(h.previous is None for h in inferrer.infer(request(signals)).held_out)
+    turned = [*signals[:12], *person("ann", 12, start=12)]
+    before = inferrer.infer(request(turned, read_before=12)).held_out
+    for new, old in zip(held_out[12:], before[12:], strict=True):  # so the newer choices had no part in it
+        assert math.exp(new.previous) + math.exp(old.previous) == pytest.approx(1)
 
 
 def test_only_the_newest_choices_are_scored_when_the_budget_is_spent(scorer):
@@ -133,9 +168,10 @@ def test_a_population_is_fitted_on_as_many_choices_as_the_budget_allows(scorer):
 
 
 def test_a_population_says_which_scorer_it_was_made_with(inferrer, scorer):
-    fitted = population(inferrer)
-    scorer.name = "another"
+    fitted = inferrer.fit_population("t", [History(f"u{i}", person(f"u{i}")) for i in range(8)])
     asked = choices_of(person("new", 3))
+    assert min(inferrer.predict(request((), population=fitted), asked)) > 0.7
+    scorer.name = "another"
     assert inferrer.predict(request((), population=fitted), asked) == pytest.approx([0.5] * 3)
 
 
@@ -171,6 +207,7 @@ def test_a_proposal_is_tested_on_choices_it_was_not_made_up_from(scorer):
     case = inferrer._case(request(signals), choices_of(signals), None)
     shown = {c.signal_id for c in proposer.shown}
     assert len(shown) == 4
+    assert all(zlib.crc32(signal_id.encode()) % 2 == 0 for signal_id in shown)  # the others are for testing only
     for choice, z in zip(case.choices, case.trial.z[:, 0], strict=True):
         assert bool(z == 0) == (choice.signal_id in shown)
     (trait,) = inferrer.infer(request(signals)).traits
@@ -193,6 +230,13 @@ def test_both_sides_of_a_choice_are_tested_against_each_other(scorer):
     case = inferrer._case(request(signals), choices_of(signals), None)
     assert [(h.statement, h.contrary) for h in case.hypotheses] == [(pair.chosen, pair.rejected)]
     assert inferrer.infer(request(signals)).traits[0].statement == "Wants short replies."
+
+
+def test_a_sentence_that_would_explain_either_choice_is_not_tried(scorer):
+    pair = PairPersonas("The user likes short replies.", "The user wants short replies.")
+    signals = person("ann", 24)
+    proposed = Sources(Proposes(pair=pair), with_common=False).proposed(request(signals), choices_of(signals))
+    assert proposed == []
 
 
 def test_the_same_choices_are_shown_again_when_new_ones_come(scorer):
@@ -232,6 +276,14 @@ def test_where_the_sentences_add_nothing_the_other_is_left_as_it_is(scorer):
     assert mine == pytest.approx(Contrastive().predict(request(signals, population=alone), asked), abs=1e-6)
 
 
+def test_sentences_that_fit_at_random_are_given_no_weight_beside_another(scorer):
+    both = Abductive(scorer, Sources(), base=Contrastive(), name="contrastive+abductive")
+    rng = np.random.default_rng(1)
+    scorer.score = lambda offers, statements, journal=None: rng.normal(size=(len(offers), len(statements), 2)).tolist()
+    histories = [History(f"u{i}", person(f"u{i}", likes_short=i % 2 == 0)) for i in range(8)]
+    assert both.fit_population("t", histories).data["variance"] <= 0.01
+
+
 # Scoring new answers
 
 
@@ -245,6 +297,15 @@ def test_new_answers_are_scored_as_choices_are_predicted(inferrer, scorer, with_
     predicted = inferrer.predict(asked, [choice])[0]
     assert one > other
     assert 1 / (1 + math.exp(other - one)) == pytest.approx(predicted, abs=0.12)
+
+
+def test_a_newcomers_answers_are_scored_as_everybodys(inferrer, scorer):
+    fitted = inferrer.fit_population("t", [History(f"u{i}", person(f"u{i}")) for i in range(8)])
+    (choice,) = choices_of(person("new", 1, start=70))
+    state = {"sentences": [], "base": None}
+    one, other = AbductiveScorer(scorer).score(state, fitted, choice.prompt, [choice.chosen, choice.rejected])
+    predicted = inferrer.predict(request((), population=fitted), [choice])[0]
+    assert 1 / (1 + math.exp(other - one)) == pytest.approx(predicted, abs=1e-3)
 
 
 def test_silent_sentences_do_not_count(inferrer, scorer):
