@@ -6,13 +6,16 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 from persona_plugins.local_models.server import Kept, Loaded
 from persona_sdk.errors import ModelError
 from persona_sdk.language import LogLikelihood
 
 __all__ = ["score"]
+
+#: A conversation, as JSON, and an answer.
+Key: TypeAlias = tuple[str, str]
 
 
 def score(model: Loaded, asked: Sequence[tuple[list[dict[str, Any]], str]], parallel: int) -> list[LogLikelihood]:
@@ -21,29 +24,29 @@ def score(model: Loaded, asked: Sequence[tuple[list[dict[str, Any]], str]], para
     Raises:
         ModelError: a conversation leaves no room for an answer, or llama.cpp failed.
     """
-    different = {json.dumps(messages): messages for messages, _ in asked}
-    prompts = {key: model.tokens(model.prompt(m), special=True) for key, m in different.items()}
-    whole = [(prompts[json.dumps(messages)], answer) for messages, answer in asked]
-    # Equal conversations next to each other: a slot reads one once, and goes on from there.
-    order = sorted(range(len(whole)), key=lambda index: whole[index][0])
-    scored = _side_by_side(order, lambda index: _one(model, *whole[index]), parallel)
-    return [scored[index] for index in range(len(whole))]
+    conversations = {json.dumps(messages): messages for messages, _ in asked}
+    prompts = {key: model.tokens(model.prompt(m), special=True) for key, m in conversations.items()}
+    keys = [(json.dumps(messages), answer) for messages, answer in asked]
+    # What is asked twice is scored once. Equal beginnings come next to each other: they are read once, too.
+    different = sorted(set(keys), key=lambda key: (prompts[key[0]], key[1]))
+    scored = _side_by_side(different, lambda key: _one(model, prompts[key[0]], key[1]), parallel)
+    return [scored[key] for key in keys]
 
 
-def _side_by_side(order: Sequence[int], one: Callable[[int], LogLikelihood], parallel: int) -> dict[int, LogLikelihood]:
-    """Call `one` for each index, `parallel` at a time, in order; after the first failure no more are begun."""
+def _side_by_side(order: Sequence[Key], one: Callable[[Key], LogLikelihood], parallel: int) -> dict[Key, LogLikelihood]:
+    """Call `one` for each key, `parallel` at a time, in order; after the first failure no more are begun."""
     left, lock = iter(order), Lock()
-    found: dict[int, LogLikelihood] = {}
+    found: dict[Key, LogLikelihood] = {}
     kept = Kept()
 
     def work() -> None:
         with kept:
             while kept.error is None:
                 with lock:
-                    index = next(left, None)
-                if index is None:
+                    key = next(left, None)
+                if key is None:
                     return
-                found[index] = one(index)
+                found[key] = one(key)
 
     # No executor: at exit Python waits for its threads, and so for answers that nobody will read.
     threads = [Thread(target=work, name="likelihood", daemon=True) for _ in range(min(parallel, len(order)))]

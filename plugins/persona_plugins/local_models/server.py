@@ -134,8 +134,8 @@ class Loaded:
     def log_probabilities(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log probability of each token after the prompt and the tokens before it.
 
-        Each is forced by a bias that leaves no choice; what is reported is the probability before the bias. A grammar
-        that forces all in one call is no faster, and cannot have tokens that are a part of a character.
+        Each token is forced by a bias that leaves no choice; what is reported is the probability before the bias. A
+        grammar that forces all in one call is no faster, and cannot have tokens that are a part of a character.
 
         Raises:
             ModelError: llama.cpp failed.
@@ -228,27 +228,34 @@ class Loaded:
                 return self._closing or take(part)
             return True
 
-        with self._change:
-            if not self._closing:
-                self._calls += 1
-        if self._closing:
-            raise self._ended()
-        try:
-            answer = getattr(self._server, function)(dict(body), each)
-        except (RuntimeError, ValueError, TypeError) as error:
-            # The message may quote what it could not read.
-            refused = f"{self.name}: llama.cpp refused the request ({type(error).__name__})"
-            schema = "; it may not be able to follow the schema" if "response_format" in body else ""
-            raise ModelError(refused + schema) from None
-        finally:
-            with self._change:
-                self._calls -= 1
-                self._change.notify_all()
+        with self._under_way():
+            try:
+                answer = getattr(self._server, function)(dict(body), each)
+            except (RuntimeError, ValueError, TypeError) as error:
+                # The message may quote what it could not read.
+                refused = f"{self.name}: llama.cpp refused the request ({type(error).__name__})"
+                schema = "; it may not be able to follow the schema" if "response_format" in body else ""
+                raise ModelError(refused + schema) from None
         kept.again()
         if isinstance(answer, dict) and "error" in answer:
             raise self._failed(answer["error"])
         if self._closing:
             raise self._ended()
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Make the end of the process wait for what is done inside, or begin nothing any more."""
+        with self._change:
+            ending = self._closing
+            self._calls += not ending
+        if ending:
+            raise self._ended()
+        try:
+            yield
+        finally:
+            with self._change:
+                self._calls -= 1
+                self._change.notify_all()
 
     def _ended(self) -> ModelError:
         """Hold a daemon thread for good, as the interpreter itself is about to: an error would be printed, at most."""

@@ -76,3 +76,12 @@ def test_an_answer_that_does_not_fit_is_scored_as_far_as_it_does(model):
     assert scored.tokens == context - len(small._model().tokens(prompt, special=True)) - 1
     with pytest.raises(ModelError, match="tokens long"):
         small.log_likelihoods([([{"role": "user", "content": "word " * 300}], "x")])
+
+
+def test_what_is_asked_twice_is_scored_once(model, monkeypatch):
+    scored = []
+    one = likelihoods._one
+    monkeypatch.setattr(likelihoods, "_one", lambda *given: scored.append(given) or one(*given))
+    first, second, again = model.log_likelihoods([(QUESTION, "Paris."), (QUESTION, "Rome."), (QUESTION, "Paris.")])
+    assert (first, len(scored)) == (again, 2)
+    assert first != second
