@@ -16,10 +16,16 @@ from pathlib import Path
 
 from persona_sdk.evaluation.choices import ChoiceRow, SourceReport, evaluate_choices
 from persona_sdk.hooks import PluginHost
+from persona_sdk.journal import Remembered
 from persona_sdk.settings import Settings
 from persona_sdk.simulation.planted import people
 
-INFERRERS = ("abductive-untested", "abductive", "contrastive", "contrastive+abductive")
+#: Scorer, whether the model proposes, and the inferrers measured with them. Proposals are scored by embedding: each is
+#: one person's own, and the likelihood of every answer under each of them would take hours on a small machine.
+RUNS = (
+    ("embedding", True, ("abductive-untested", "abductive", "contrastive", "contrastive+abductive")),
+    ("likelihood", False, ("abductive", "contrastive+abductive")),
+)
 
 
 def rows(arguments: argparse.Namespace, seed: int) -> list[ChoiceRow]:
@@ -30,16 +36,21 @@ def rows(arguments: argparse.Namespace, seed: int) -> list[ChoiceRow]:
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """Measure every inferrer with every scorer over the seeds."""
+    """Measure inferrers over the seeds: with the model's proposals, and with likelihoods of common sentences."""
     found = []
-    for scorer in arguments.scorers.split(","):
-        settings = Settings.load(model="local", options={"abductive": {"scorer": scorer}})
+    for scorer, proposals, names in RUNS:
+        if scorer not in arguments.scorers.split(","):
+            continue
+        settings = Settings.load(model="local", options={"abductive": {"scorer": scorer, "proposals": proposals}})
         registry = PluginHost(settings).registry
-        for name in arguments.inferrers.split(","):
+        journal = Remembered()
+        for name in names:
             inferrer = registry.inferrer(name, settings)
             began, before = time.perf_counter(), inferrer.spent()
-            seeds = range(arguments.seeds)
-            reports = [evaluate_choices(rows(arguments, seed), inferrer).sources["planted"] for seed in seeds]
+            reports = [
+                evaluate_choices(rows(arguments, seed), inferrer, journal=journal).sources["planted"]
+                for seed in range(arguments.seeds)
+            ]
             spent, seconds = inferrer.spent() - before, time.perf_counter() - began
             found.append(line(name, scorer, reports, (spent.calls, spent.scored, spent.failed, seconds)))
             print(shown(found[-1]), flush=True)
@@ -88,7 +99,6 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=4, help="questions; fewer of them, fewer answers to score")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scorers", default="embedding,likelihood")
-    parser.add_argument("--inferrers", default=",".join(INFERRERS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print("inferrer | scorer | persona | spread | verified | shared | other | log loss | believed | calls a user | "

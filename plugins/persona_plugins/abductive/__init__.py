@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from persona_sdk.calling import Caller, Limits
 
 #: What the plugin can be told in `Settings.options["abductive"]`.
-_OPTIONS = ("allowed", "budget", "embedder", "limits", "model", "population_budget", "scorer")
+_OPTIONS = ("allowed", "budget", "embedder", "limits", "model", "population_budget", "proposals", "scorer")
 _DEFAULT_EMBEDDER = "minilm"
 
 
@@ -88,7 +88,7 @@ class _Built:
     def sources(self, settings: Settings, *, with_common: bool = True) -> Sources:
         from persona_plugins.abductive.sources import Sources  # noqa: PLC0415 - loaded when used
 
-        caller = self.asking(settings)
+        caller = self.asking(settings) if self.options(settings).get("proposals", True) else None
         if caller is None:
             return Sources(with_common=with_common)
         from persona_plugins.abductive.dialogue import Reader  # noqa: PLC0415 - loaded when used

@@ -80,3 +80,13 @@ def test_it_learns_through_the_personalizer(tmp_path):
         assert persona.lineage.inferrer == "abductive"
         assert persona.lift is not None or persona.note
         assert personalizer.score("ann", "?", ["a", "b"]) is not None
+
+
+def test_a_model_that_only_scores_is_not_asked_for_sentences():
+    class Model:
+        def invoke(self, *_args, **_kwargs):
+            raise AssertionError("nobody was to ask")
+
+    options = {"model": Model(), "embedder": Flat(), "proposals": False}
+    found, settings = registry(options={"abductive": options})
+    assert found.inferrer("abductive", settings)._sources._proposer is None
