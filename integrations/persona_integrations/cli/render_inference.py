@@ -33,16 +33,18 @@ def inference(console: Console, report: InferenceReport) -> None:
         console.print(table)
     _words(console, report)
     minute = f"{report.pairs_per_minute:,.0f} pairs a minute, {report.calls_per_pair:.1f} calls a pair"
-    console.print(f"\nInferring: {minute}{_cost(report.spent)}. Scoring: {report.scorer_spent.calls:,} calls.")
+    console.print(f"\nInferring: {minute}{_cost(report.spent)}.")
+    scored = report.scorer_spent
+    console.print(f"Scoring: {scored.calls:,} calls, {scored.scored:,} answers scored by likelihood.")
 
 
 def _accuracy(console: Console, report: InferenceReport) -> None:
-    numbers = ("pairs", "failed", "right", "±", "shuffled", "gain", "± ", "longer", "picks longer")
+    numbers = ("pairs", "failed", "right", "±", "shuffled", "gain", "± ", "longer", "picks it")
     table = simple_table("persona of", *numbers, right=numbers)
     for who, own in report.accuracy.items():
         gain = report.gain[who]
         table.add_row(
-            "both" if who == "both" else f"{who} answer",
+            who,
             f"{own.n:,}",
             f"{own.failed:,}",
             *map(_percent, (own.accuracy, own.standard_error, report.shuffled[who].accuracy)),
@@ -53,8 +55,8 @@ def _accuracy(console: Console, report: InferenceReport) -> None:
     console.print(
         f"\nShare of pairs, in per cent, in which the scorer {one_line(report.scorer, 40)} picked the answer that the"
         " persona was made for (right; chance is 50), with another pair's persona instead (shuffled), and always taking"
-        " the longer answer (longer). gain: right − shuffled; ±: one standard error of the figure before it; picks"
-        " longer: how often the longer answer was picked; failed: pairs without a persona, in no share."
+        " the longer answer (longer). gain: right − shuffled; ±: one standard error of the figure before it; picks it:"
+        " how often the longer answer was picked; failed: pairs without a persona, in no share."
     )
 
 
