@@ -149,7 +149,7 @@ def test_the_table_for_people(empty: Any, plugin: Any, rows: Path) -> None:
     command = (rows, "--inferrer", "says", "--scorer", "mentions", "--judge", "fake:tell", "--against", "rival")
     printed = evaluate(empty, *command).stdout
     lines = [line.split() for line in printed.splitlines()]
-    assert ["chosen", "answer", "4", "1", "100.0", "0.0"] in [words[:6] for words in lines]
+    assert ["chosen", "4", "1", "100.0", "0.0"] in [words[:5] for words in lines]
     assert ["chosen", "answer", "0.0", "100.0", "0.0", "rejected", "answer", "4", "1"] in lines
     assert ["says", "100.0", "0.0", "0.0", "rival", "4", "1"] in lines
     assert "chance is 50" in printed
@@ -226,7 +226,7 @@ def test_what_nobody_could_measure_is_a_dash(empty: Any, plugin: Any, tmp_path: 
     (tmp_path / "one.jsonl").write_text(json.dumps(row))
     result = evaluate(empty, "one.jsonl", "--inferrer", "says", "--scorer", "mentions", "--judge", "fake:tell")
     assert result.exit_code == 0, result.output
-    assert ["chosen", "answer", "0", "1", *"–––––––"] in [line.split() for line in result.stdout.splitlines()]
+    assert ["chosen", "0", "1", *"–––––––"] in [line.split() for line in result.stdout.splitlines()]
     assert ["chosen", "answer", "–", "–", "–", "rejected", "answer", "0", "1"] in [
         line.split() for line in result.stdout.splitlines()
     ]
