@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
+from persona_sdk.deriving import owned
 from persona_sdk.errors import InputError, NotFoundError
 from persona_sdk.explanation import Explanation, PersonaDiff, diff, explain
 from persona_sdk.gating import gate
@@ -296,7 +297,7 @@ class Personalizer(Recording):
         )
 
     def _score(self, persona: Persona, silent: frozenset[str], call: ChatCall, answers: Sequence[str]) -> list[float]:
-        state = self._memory.state(persona.tenant, persona.user_id, persona.version)
+        state = owned(self._memory.state(persona.tenant, persona.user_id, persona.version), self._settings.inferrer)
         scorer = self._host.registry.scorer(self._settings.inferrer, self._settings) if state is not None else None
         if state is None or scorer is None:
             return []

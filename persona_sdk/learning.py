@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from persona_sdk.errors import InputError, ModelError, NotFoundError, PersonaError, PluginTypeError
-from persona_sdk.inference import History, Inference, InferenceRequest, Inferrer, Population
+from persona_sdk.deriving import Outcome, Work, derive, owned, settle, under_rulings
+from persona_sdk.errors import InputError, ModelError, NotFoundError, PersonaError
+from persona_sdk.inference import History, InferenceRequest, Inferrer, Population
 from persona_sdk.journal import MemoryJournal
 from persona_sdk.language import Spent
-from persona_sdk.memory import Memory, Pending, StoredSignal, Verdict
-from persona_sdk.models import Lineage, Persona, Trait
+from persona_sdk.memory import Memory, Pending
+from persona_sdk.models import Persona
 from persona_sdk.pipeline import contained, fault
 from persona_sdk.signals import Utterance
-from persona_sdk.verification import Verification, verify
 from persona_sdk.workers import side_by_side
 
 __all__ = ["BackgroundLearner", "Learner", "settle"]
@@ -26,8 +27,11 @@ _log = logging.getLogger("persona_sdk")
 _POPULATION_AGE = 30.0
 #: People read from memory at a time.
 _PAGE = 1000
+_UNKNOWN = "nothing is known of this person yet"
 
 Told = Callable[[Persona, bool, str], None]
+#: Learns from people in other processes.
+Elsewhere = Callable[[Iterable[str]], Iterable[tuple[str, Persona | None]]]
 
 
 class Learner:
@@ -38,6 +42,8 @@ class Learner:
         self._inferrer = inferrer
         self._told = told
         self._populations: dict[str, tuple[float, Population | None]] = {}
+        self._held: dict[str, dict[str, Persona]] = {}  # by tenant: who had nobody to be compared with, in this run
+        self._elsewhere, self._counting = Spent(), threading.Lock()
         self._locks = [threading.RLock() for _ in range(1024)]  # so many that two people seldom share one
 
     def learn(self, tenant: str, user_id: str) -> Persona:
@@ -56,17 +62,24 @@ class Learner:
                 self._learn(tenant, user_id)
 
     def learn_pending(
-        self, tenant: str, progress: Callable[[Iterable[str]], Iterable[str]] = iter, workers: int = 1
+        self,
+        tenant: str,
+        progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+        workers: int = 1,
+        elsewhere: Elsewhere | None = None,
     ) -> int:
-        """Learn from everyone in the tenant whose signals are new; see `Personalizer.learn_pending`."""
+        """Learn from everyone in the tenant whose signals are new; see `Personalizer.learn_pending`.
+
+        `elsewhere` learns from people in other processes, and yields what became of each, None for a failure.
+        """
         if workers < 1:
             raise InputError(f"workers: must be at least 1, not {workers}", field="workers")
+        held = self._held.setdefault(tenant, {})
         learnt: list[str] = []
         failed: set[str] = set()
         uncontrolled: list[str] = []  # whoever is learnt first has nobody to be compared with yet
 
-        def learn(user_id: str) -> None:
-            persona = self._attempt(tenant, user_id)
+        def count(user_id: str, persona: Persona | None) -> None:
             if persona is None:
                 failed.add(user_id)
                 return
@@ -74,20 +87,37 @@ class Learner:
             if persona.lift is not None and persona.lift.accuracy_other is None:
                 uncontrolled.append(user_id)
 
-        def waiting() -> list[str]:  # those who failed still are, and must not hide the others
-            return [p.user_id for p in self._memory.pending(tenant, _PAGE + len(failed)) if p.user_id not in failed]
+        def waiting() -> list[str]:  # those who failed or are held still are, and must not hide the others
+            passed = failed | held.keys()
+            return [p.user_id for p in self._memory.pending(tenant, _PAGE + len(passed)) if p.user_id not in passed]
 
-        while batch := waiting():
-            side_by_side(learn, progress(batch), workers)
+        try:
+            while batch := waiting():
+                if elsewhere is None:
+                    side_by_side(
+                        lambda user_id: count(user_id, self.attempt(tenant, user_id)), progress(batch), workers
+                    )
+                else:
+                    for user_id, persona in elsewhere(progress(batch)):
+                        count(user_id, persona)
+        finally:
+            self._held.pop(tenant, None)
         if failed:
             _log.warning("%d of %d people could not be learnt from", len(failed), len(failed) + len(learnt))
         self._compare(tenant, uncontrolled if len(learnt) > 1 else [], workers)
+        for user_id, proposal in held.items():
+            with suppress(NotFoundError):  # forgotten meanwhile
+                self._memory.mark_learnt(tenant, user_id, proposal.lineage.through, proposal.note)
         return len(learnt)
 
-    def _attempt(self, tenant: str, user_id: str) -> Persona | None:
+    def attempt(self, tenant: str, user_id: str) -> Persona | None:
         """Learn from one person; None, and a line in the log, if that failed for reasons of their own."""
+        return self.attempted(lambda: self.learn(tenant, user_id))
+
+    def attempted(self, learn: Callable[[], Persona]) -> Persona | None:
+        """Return what `learn` does; None, and a line in the log, if it failed for reasons of one person."""
         try:
-            return self.learn(tenant, user_id)
+            return learn()
         except PersonaError as error:
             if isinstance(error, ModelError) and error.final:
                 raise
@@ -98,106 +128,87 @@ class Learner:
         """Learn those anew who had nobody to be compared with, if there is somebody by now."""
         if not uncontrolled:
             return
-        first = self._attempt(tenant, uncontrolled[0])
+        first = self.attempt(tenant, uncontrolled[0])
         if first is not None and first.lift is not None and first.lift.accuracy_other is not None:
             # With an inferrer that never compares, only the first was learnt in vain.
-            side_by_side(lambda user_id: self._attempt(tenant, user_id), uncontrolled[1:], workers)
+            side_by_side(lambda user_id: self.attempt(tenant, user_id), uncontrolled[1:], workers)
 
     def spent(self) -> Spent:
         """Return what the inferrer has asked of models so far."""
-        return self._inferrer.spent()
+        with self._counting:
+            return self._inferrer.spent() + self._elsewhere
+
+    def spent_elsewhere(self, spent: Spent) -> None:
+        """Count what the inferrer of another process asked of models."""
+        with self._counting:
+            self._elsewhere += spent
 
     def _lock(self, tenant: str, user_id: str) -> threading.RLock:
         return self._locks[hash((tenant, user_id)) % len(self._locks)]
 
     def _learn(self, tenant: str, user_id: str) -> Persona:
+        work = self.gather(tenant, user_id)
+        if work is None:
+            return Persona(tenant=tenant, user_id=user_id, note=_UNKNOWN)
+        return self.remember(work, derive(work, self._inferrer, MemoryJournal(self._memory, tenant, user_id)))
+
+    def accept(self, work: Work, outcome: Outcome) -> Persona:
+        """Remember what another process derived; if the person was learnt from meanwhile, learn from them here."""
+        tenant, user_id = work.request.tenant, work.request.user_id
+        with self._lock(tenant, user_id):
+            now = self._memory.current(tenant, user_id)
+            if (now.version if now else 0) != (work.current.version if work.current else 0):
+                return self._learn(tenant, user_id)
+            return self.remember(work, outcome)
+
+    def gather(self, tenant: str, user_id: str) -> Work | None:
+        """Read from memory all that is needed to learn from one person; None if nothing is known of them."""
         stored = self._memory.signals(tenant, user_id)
         if not stored:
-            return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
+            return None
         current = self._memory.current(tenant, user_id)
-        verdicts: Mapping[str, Verdict] = self._memory.verdicts(tenant, user_id)
-        population = self.population(tenant)
+        verdicts = self._memory.verdicts(tenant, user_id)
         read = current.lineage.through if current else 0
-        verdicts = self._said_again(tenant, user_id, stored, verdicts)
-        inference = self._infer(
-            InferenceRequest(
-                tenant=tenant,
-                user_id=user_id,
-                signals=[s.signal for s in stored],
-                population=population,
-                read_before=sum(s.seq <= read for s in stored),
-                other_state=self._memory.other_state(tenant, user_id),
-                rejected=frozenset(k for k, v in verdicts.items() if v.ruling == "rejected"),
-                pinned=frozenset(k for k, v in verdicts.items() if v.ruling == "pinned"),
-                journal=MemoryJournal(self._memory, tenant, user_id),
-            )
-        )
-        verification = verify(inference)
-        traits = settle(inference, verification, current, verdicts)
-        note = inference.note if verification.accepted else verification.reason
-        # What was measured of the version before says nothing of this one once a ruling or their word changed it.
-        kept = current if current and _inferred(current.traits) == _inferred(traits) else None
-        proposal = Persona(
+        request = InferenceRequest(
             tenant=tenant,
             user_id=user_id,
-            traits=traits,
-            summary=" ".join(t.statement for t in traits),
-            lift=verification.lift if verification.accepted else kept.lift if kept else None,
-            lineage=Lineage(
-                inferrer=self._inferrer.name,
-                population=population.fingerprint if population else "",
-                through=stored[-1].seq,
-                signals=len(stored),
-                parent=current.version if current else None,
-                worded=_worded(current, traits),
-                reason=verification.reason,
-            ),
-            note=note,
+            signals=[s.signal for s in stored],
+            population=self.population(tenant),
+            read_before=sum(s.seq <= read for s in stored),
+            other_state=owned(self._memory.other_state(tenant, user_id), self._inferrer.name),
+            rejected=frozenset(k for k, v in verdicts.items() if v.ruling == "rejected"),
+            pinned=frozenset(k for k, v in verdicts.items() if v.ruling == "pinned"),
         )
-        state = inference.state if verification.accepted else self._state_of(kept) if kept else None
-        return self._remember(proposal, current, state, verification)
+        said: tuple[Utterance, ...] = ()
+        if request.rejected:
+            progress = self._memory.progress(tenant, user_id)
+            learnt = progress.learnt if progress else 0
+            said = tuple(s.signal for s in stored if s.seq > learnt and isinstance(s.signal, Utterance))
+        return Work(request, current, verdicts, stored[-1].seq, said)
 
-    def _infer(self, request: InferenceRequest) -> Inference:
-        inference = self._inferrer.infer(request)
-        if not isinstance(inference, Inference):
-            name, kind = self._inferrer.name, type(inference).__name__
-            raise PluginTypeError(f"infer() of inferrer {name!r} must return an Inference, not {kind}", plugin=name)
-        return inference
+    def remember(self, work: Work, outcome: Outcome) -> Persona:
+        """Write down what learning from one person came to, and return their current persona, changed or not.
 
-    def _said_again(
-        self, tenant: str, user_id: str, stored: Sequence[StoredSignal], verdicts: Mapping[str, Verdict]
-    ) -> Mapping[str, Verdict]:
-        """Lift the tombstones of what a person has said anew since; a ruling is always followed by learning."""
-        progress = self._memory.progress(tenant, user_id)
-        learnt = progress.learnt if progress else 0
-        new = [s.signal for s in stored if s.seq > learnt and isinstance(s.signal, Utterance)]
-        rejected = {key for key, verdict in verdicts.items() if verdict.ruling == "rejected"}
-        if not new or not rejected:
-            return verdicts
-        journal = MemoryJournal(self._memory, tenant, user_id)
-        said = self._infer(InferenceRequest(tenant=tenant, user_id=user_id, signals=new, journal=journal))
-        again = rejected & {t.id for t in said.traits if t.stated}
-        for key in again:
-            self._memory.rule(tenant, user_id, key, None)
-        return {key: verdict for key, verdict in verdicts.items() if key not in again}
-
-    def _remember(
-        self,
-        proposal: Persona,
-        current: Persona | None,
-        state: Mapping[str, object] | None,
-        verification: Verification,
-    ) -> Persona:
+        While many are learnt from, whoever had nobody to be compared with stays pending: should the run be killed
+        before they are learnt anew, the next one does it.
+        """
+        proposal, current, verification = outcome.proposal, work.current, outcome.verification
         tenant, user_id = proposal.tenant, proposal.user_id
-        through = proposal.lineage.through
         believed = bool(proposal.traits) or verification.accepted
         unchanged = current is not None and _said(current) == _said(proposal)
+        state = self._state_of(current) if outcome.keeps_state and current else outcome.state
         try:
+            for key in outcome.again:  # they said it anew: the tombstone goes
+                self._memory.rule(tenant, user_id, key, None)
             if (believed or current) and not unchanged:
                 self._memory.remember(proposal, state)
-            self._memory.mark_learnt(tenant, user_id, through, proposal.note)
+            held = self._held.get(tenant)
+            if held is not None and outcome.state is not None and work.request.other_state is None:
+                held[user_id] = proposal
+            else:
+                self._memory.mark_learnt(tenant, user_id, proposal.lineage.through, proposal.note)
         except NotFoundError:  # forgotten while we were learning: what was derived must not come back
-            return Persona(tenant=tenant, user_id=user_id, note="nothing is known of this person yet")
+            return Persona(tenant=tenant, user_id=user_id, note=_UNKNOWN)
         self._told(proposal, verification.accepted, verification.reason)
         now = self._memory.current(tenant, user_id)
         return proposal.model_copy(update={"version": 0, "traits": ()}) if now is None else now
@@ -248,56 +259,9 @@ class Learner:
         return population
 
 
-def settle(
-    inference: Inference, verification: Verification, current: Persona | None, verdicts: Mapping[str, Verdict]
-) -> tuple[Trait, ...]:
-    """Decide which traits stand.
-
-    What the person said stands on their word. What was inferred stands if it was believed, otherwise what had been
-    believed before stays unless it was withdrawn. What the person rejected is out, what they pinned is in and its
-    contrary out, and their word on a subject silences what was inferred about it.
-    """
-    ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
-    said = [t for t in inference.traits if t.stated and ruled.get(t.id) != "rejected"]
-    stated = [t.model_copy(update={"status": "pinned"}) for t in said]
-    before = [t for t in (current.traits if current else ()) if not t.stated]
-    if verification.accepted:
-        inferred = [t.model_copy(update={"status": "verified"}) for t in inference.traits if not t.stated]
-        proposed = {t.id for t in inferred}
-        inferred += [t for t in before if ruled.get(t.id) == "pinned" and t.id not in proposed]
-    else:
-        inferred = [t for t in before if not verification.withdrawn or ruled.get(t.id) == "pinned"]
-    spoken_of = {t.key for t in stated if not t.scope}
-    kept_against = {t.key: t.id for t in inferred if ruled.get(t.id) == "pinned"}
-    inferred = [t for t in inferred if kept_against.get(t.key, t.id) == t.id]
-    kept = [*stated, *(t for t in inferred if t.key not in spoken_of)]
-    return under_rulings(kept, verdicts)
-
-
-def _worded(current: Persona | None, traits: Sequence[Trait]) -> int:
-    """Return the version since which the traits have read as they do, 0 if they read differently now."""
-    if current is None or [(t.id, t.statement) for t in current.traits] != [(t.id, t.statement) for t in traits]:
-        return 0
-    return current.lineage.worded or current.version
-
-
 def _said(persona: Persona) -> tuple[object, ...]:
     """What makes a version worth storing: what it claims, how well that predicts, and what it was measured against."""
     return persona.traits, persona.lift, persona.lineage.population
-
-
-def _inferred(traits: Sequence[Trait]) -> list[Trait]:
-    return [t.model_copy(update={"status": "verified"}) for t in traits if not t.stated]
-
-
-def under_rulings(traits: Sequence[Trait], verdicts: Mapping[str, Verdict]) -> tuple[Trait, ...]:
-    """Leave out the traits a person rejected and mark those they pinned."""
-    ruled = {key: verdict.ruling for key, verdict in verdicts.items()}
-    return tuple(
-        t.model_copy(update={"status": "pinned"}) if ruled.get(t.id) == "pinned" else t
-        for t in traits
-        if ruled.get(t.id) != "rejected"
-    )
 
 
 class BackgroundLearner:

@@ -99,7 +99,7 @@ def test_what_is_believed_becomes_the_current_version(world):
     lineage = persona.lineage
     assert (persona.version, lineage.inferrer, lineage.signals, lineage.parent) == (1, "scripted", 1, None)
     assert lineage.through == world.memory.signals("default", "ann")[-1].seq
-    assert world.memory.state("default", "ann", 1) == {"weights": [1.0]}
+    assert world.memory.state("default", "ann", 1) == {"weights": [1.0], "inferrer": "scripted"}
     assert not world.memory.progress("default", "ann").pending
     assert [(p.traits, accepted) for p, accepted, _ in world.told] == [(persona.traits, True)]
 
@@ -122,7 +122,7 @@ def test_what_is_not_believed_leaves_the_earlier_persona_and_its_state(world):
     second = world.learn()
     assert (second.traits, second.lift, second.version) == (first.traits, first.lift, first.version)
     assert second.note.startswith("not believed")
-    assert world.memory.state("default", "ann", first.version) == {"weights": [1.0]}
+    assert world.memory.state("default", "ann", first.version) == {"weights": [1.0], "inferrer": "scripted"}
     world.memory.rule("default", "ann", SHORT.id, "rejected")
     third = world.learn()
     assert (third.traits, third.version, third.lift) == ((), 2, None)

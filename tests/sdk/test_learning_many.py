@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from persona_sdk import Personalizer, learning
 from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import InputError, ModelError
-from persona_sdk.inference import HeldOutChoice, Inference, Inferrer, Population
+from persona_sdk.inference import HeldOutChoice, Inference, InferenceRequest, Inferrer, Population
 from persona_sdk.language import Spent
 from persona_sdk.memory import Memory
 from persona_sdk.testing import FakeMemory, make_trait
@@ -255,6 +255,56 @@ def test_inferrers_are_given_their_persons_journal():
     assert seen[:4] == [ours, theirs, ours, theirs]
     assert seen[4:] == [ours] * len(seen[4:])
     assert memory.recalled("default", "user 1", ["of"]) == theirs
+
+
+def test_a_refit_asks_through_the_journals_and_is_counted(server, url):
+    class Fits(Asks):
+        def fit_population(self, tenant, histories):
+            people = [self.infer(InferenceRequest(tenant, h.user_id, h.signals, journal=h.journal)) for h in histories]
+            return Population(tenant=tenant, inferrer=self.name, fingerprint="f", users=len(people), choices=0, data={})
+
+    for calls, known in ((6, 0), (0, 6)):
+        with made(Fits(server.url), url) as p:
+            say(p, 3, 2)
+            assert p.refit().users == 3
+            assert (p.spent().calls, p.spent().known) == (calls, known)
+
+
+class Stateful(Inferrer):
+    """Is interrupted at the third person."""
+
+    name = "stateful"
+
+    def __init__(self, at=None):
+        self.at, self.asked = at, []
+
+    def infer(self, request):
+        self.asked.append(request.user_id)
+        if len(self.asked) == self.at:
+            raise KeyboardInterrupt
+        other = None if request.other_state is None else math.log(0.5)
+        held_out = (HeldOutChoice("s", math.log(0.9), math.log(0.5), other=other),) * 4
+        return Inference((make_trait(),), held_out, state={"weights": [1.0]})
+
+
+def test_whoever_had_nobody_to_be_compared_with_waits_for_somebody_across_runs(url):
+    with made(Stateful(at=3), url) as p:
+        say(p, 4, 1)
+        with pytest.raises(KeyboardInterrupt):
+            p.learn_pending()
+    assert pending(url) == ["user 0", "user 2", "user 3"]
+    with made(Stateful(), url) as p:
+        assert p.learn_pending() == 3
+        assert all(p.persona(user).lift.accuracy_other is not None for user in p.users())
+    assert pending(url) == []
+
+
+def test_who_is_alone_is_learnt_once_all_the_same(url):
+    inferrer = Stateful()
+    with made(inferrer, url) as p:
+        say(p, 1, 1)
+        assert (p.learn_pending(), p.learn_pending()) == (1, 0)
+        assert inferrer.asked == ["user 0"]
 
 
 def test_nothing_of_somebody_forgotten_meanwhile_comes_back(server, url, tmp_path):

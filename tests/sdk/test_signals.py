@@ -264,7 +264,17 @@ def test_a_rating_is_paired_with_the_latest_that_was_scored_differently():
     assert read(rated("1", "A", -1), rated("2", "B", 1)) == [("2", "B", "A", 1.0)]
     assert read(rated("1", "A", 0), rated("2", "B", 0.5)) == [("2", "B", "A", 0.25)]
     latest = read(rated("1", "A", -1), rated("2", "B", -0.5), rated("3", "C", 1))
-    assert latest == [("2", "B", "A", 0.25), ("3", "C", "B", 0.75)]
+    assert latest == [("2", "B", "A", 0.25)]
+
+
+def test_a_rating_is_in_one_choice_only():
+    """Several good answers against one bad one: the others would give away which way the one held out goes."""
+    assert read(*(rated(str(i), f"A{i}", 1, f"{i}?") for i in range(3)), rated("9", "B", -1), rated("10", "C", 1)) == [
+        ("9", "A2", "B", 0.5)
+    ]
+    up_and_down = [rated(str(i), f"A{i}", 1 if i % 2 else -1, f"{i}?") for i in range(6)]
+    found = choices_of(up_and_down)
+    assert [(c.chosen, c.rejected) for c in found] == [("A1", "A0"), ("A3", "A2"), ("A5", "A4")]
 
 
 def test_scores_too_close_to_tell_apart_show_no_choice():

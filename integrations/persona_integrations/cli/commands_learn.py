@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from persona_integrations.cli import progress
+from persona_integrations.cli import asking, progress
 from persona_integrations.cli.context import JsonOption, check_user, given
 from persona_integrations.cli.terminal import complain, emit_json, output
 
@@ -22,8 +22,6 @@ __all__ = ["import_file", "infer", "refit"]
 
 #: How many broken lines are shown one by one.
 _SHOWN = 20
-#: The personalizer hands over people waiting to be learnt in batches of this many; a smaller one is the last.
-_PAGE = 1000
 
 FileArgument: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE.jsonl", help="Signals, or TRL rows: one JSON object a line.", show_default=False)
@@ -36,30 +34,80 @@ StrictOption: TypeAlias = Annotated[
 ]
 
 
-def infer(
+InferStrictOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Exit with 1 if any line could not be used or anybody could not be learnt from; the others are kept.",
+    ),
+]
+
+
+def infer(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     file: FileArgument,
     user: UserOption = None,
-    strict: StrictOption = False,
+    inferrer: asking.Inferrer = None,
+    model: asking.Model = None,
+    embedder: asking.Embedder = None,
+    scorer: asking.Scorer = None,
+    workers: asking.Workers = None,
+    calls_per_minute: asking.CallsPerMinute = None,
+    max_calls: asking.MaxCalls = None,
+    max_cost: asking.MaxCost = None,
+    input_price: asking.InputPrice = None,
+    output_price: asking.OutputPrice = None,
+    attempts: asking.Attempts = None,
+    timeout: asking.Timeout = None,
+    ray: asking.Ray = False,
+    ray_address: asking.RayAddress = None,
+    strict: InferStrictOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import a file and learn everyone's persona.
 
     What people have in common is learnt first, if there are enough of them (five, with a hundred choices).
-    Interrupted or given the same file again, it goes on where it was: signals have ids, and only people with new
-    signals are learnt.
+    Interrupted, killed or given the same file again, it goes on where it was: signals have ids, only people with new
+    signals are learnt, and what a model has answered is not asked again.
     """
-    with given(ctx).open(create=True) as personalizer:
+    asked = asking.Asked(
+        inferrer, model, embedder, scorer, workers, calls_per_minute, max_calls, max_cost, input_price, output_price,
+        attempts, timeout,
+    )  # fmt: skip
+    _infer(ctx, file, user, asked, _Ways(ray or ray_address is not None, ray_address, strict, json))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    ray: bool
+    ray_address: str | None
+    strict: bool
+    json: bool
+
+
+def _infer(ctx: typer.Context, file: Path, user: str | None, asked: asking.Asked, ways: _Ways) -> None:
+    from persona_integrations.cli.learning import Run, Watch  # noqa: PLC0415 - loaded when used
+
+    named = given(ctx).settings(model=asked.model).model
+    more = asked.settings(named)
+    workers = asked.workers or (2 if ways.ray else asked.side_by_side(named))
+    watch = Watch()
+    with given(ctx).open(create=True, plugins=[watch], **more) as personalizer:
         report = _import(personalizer, file, user)
+        run = Run(personalizer, watch, workers, ways.ray, ways.ray_address)
+        run.learn()
         users = len(personalizer.users())
-        learnt, population = _learn(personalizer, users)
-    if json:
-        emit_json({**_as_dict(report), "users": users, "learnt": learnt, "population": _population(population)})
+    if ways.json:
+        emit_json({**_as_dict(report), "users": users, **run.as_dict()})
     else:
         _print_import(report)
-        common = f", and what {population.users:,} people have in common" if population else ""
-        output().print(f"{_people(learnt)} learnt{common}.  Look: persona show USER")
-    _check(report, strict)
+        run.print()
+    run.complain()
+    if run.code:
+        raise typer.Exit(run.code)
+    _check(report, ways.strict)
+    if ways.strict and run.failed:
+        raise typer.Exit(1)
 
 
 def import_file(
@@ -102,25 +150,6 @@ def _import(personalizer: Personalizer, file: Path, user: str | None) -> ImportR
         size = file.stat().st_size
     with progress.steps("import", size) as done:
         return personalizer.import_jsonl(file, user_id=None if user is None else check_user(user), progress=done)
-
-
-def _learn(personalizer: Personalizer, users: int) -> tuple[int, Population | None]:
-    """Learn from everyone whose signals are new, first what all have in common."""
-    population: Population | None = None
-    track: progress.People | None = None
-
-    def over(batch: Iterable[str]) -> Iterable[str]:
-        nonlocal population, track
-        waiting = list(batch)
-        if track is None:
-            population = _refit(personalizer, users)
-            total = len(waiting) if len(waiting) < _PAGE else users
-            track = shown.enter_context(progress.people("personas", total))
-        return track(waiting)
-
-    with ExitStack() as shown:
-        learnt = personalizer.learn_pending(over)
-    return learnt, population
 
 
 def _refit(personalizer: Personalizer, users: int) -> Population | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
@@ -40,8 +41,8 @@ class Globals:
         # Commands learn when they say so: a thread beside them would do the same work twice.
         return Settings.load(**{"database_url": self.db, "tenant": self.tenant, "learning": "manual", **more})
 
-    def open(self, *, create: bool = False, **more: Any) -> Personalizer:
-        """Open the database; one that does not exist yet only if the command may `create` it.
+    def open(self, *, create: bool = False, plugins: Sequence[object] = (), **more: Any) -> Personalizer:
+        """Open the database, with plugins of the command's own; one that does not exist only if it may `create` it.
 
         Raises:
             NotFoundError: there is no such database file.
@@ -54,7 +55,7 @@ class Globals:
             raise NotFoundError(
                 f"there is no database {missing}: name another with --db, or make one with `persona infer FILE.jsonl`"
             )
-        return Personalizer(settings=settings)
+        return Personalizer(settings=settings, plugins=plugins)
 
 
 def given(ctx: typer.Context) -> Globals:

@@ -11,10 +11,23 @@ from persona_integrations.cli.terminal import error_console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["People", "people", "steps", "waiting"]
+__all__ = ["Counted", "People", "counted", "people", "steps", "waiting"]
 
 #: Wraps the people being worked on, as `Personalizer.refit` and `learn_pending` ask for it.
 People: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
+#: Is told how many people are done, from any thread.
+Counted: TypeAlias = Callable[[int], None]
+_COUNT = "{task.completed:,.0f} of {task.total:,.0f} people"
+
+
+class _Live:
+    """Text that is made anew each time it is shown."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+
+    def __format__(self, _: str) -> str:
+        return self._text()
 
 
 def _progress(label: str, *columns: str) -> Progress:
@@ -31,10 +44,10 @@ def _quiet() -> bool:
 
 
 @contextmanager
-def people(label: str, total: int) -> Iterator[People]:
-    """Show progress over people; of `total` at most, since who needs no work is not handed over."""
-    with _progress(label, "{task.completed:,.0f} of {task.total:,.0f} people") as progress:
-        task = progress.add_task(label, total=total)
+def people(label: str, total: int, beside: Callable[[], str] = str) -> Iterator[People]:
+    """Show progress over people, `total` at most (who needs no work is not handed over); `beside` adds some text."""
+    with _progress(label, _COUNT, "{task.fields[beside]}") as progress:
+        task = progress.add_task(label, total=total, beside=_Live(beside))
 
         def track(ids: Iterable[str]) -> Iterator[str]:
             done = progress.tasks[task].completed
@@ -45,6 +58,18 @@ def people(label: str, total: int) -> Iterator[People]:
                 progress.advance(task)
 
         yield track
+
+
+@contextmanager
+def counted(label: str, total: int, beside: Callable[[], str] = str) -> Iterator[Counted]:
+    """Show how many people are done, the time left, and what is `beside`; what it yields is told the number done."""
+    with _progress(label, _COUNT, "{task.fields[beside]}") as progress:
+        task = progress.add_task(label, total=total, beside=_Live(beside))
+
+        def show(done: int) -> None:
+            progress.update(task, completed=done, total=max(total, done))
+
+        yield show
 
 
 @contextmanager
