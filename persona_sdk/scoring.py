@@ -50,6 +50,8 @@ class StatementScorer(ABC):
 
     #: The name it is registered and chosen under.
     name: ClassVar[str]
+    #: Whether it is fast and free enough to be used while somebody waits for a chat's answer.
+    quick: ClassVar[bool] = True
 
     @abstractmethod
     def score(

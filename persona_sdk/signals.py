@@ -214,7 +214,8 @@ def choices_of(signals: Sequence[Signal]) -> list[Choice]:
     """Read the choices out of signals, in their order: preferences, edits, and regenerations whose end is known.
 
     A rating is paired with the latest earlier one that was scored differently, of the same prompt if there is one:
-    the better scored answer was preferred. Answers to different prompts differ in topic too, so they count half.
+    the better scored answer was preferred. Answers to different prompts differ in topic too, so they count half. Each
+    rating is in one choice at most: an answer in several would give away which way it goes in the one that is held out.
     """
     choices: list[Choice] = []
     rated: list[Rating] = []
@@ -227,8 +228,13 @@ def choices_of(signals: Sequence[Signal]) -> list[Choice]:
             case Regeneration(kept=str() as kept) if kept != signal.response:
                 pair = (kept, signal.response)
             case Rating():
-                choices.extend(_against_earlier(signal, rated))
-                rated.append(signal)
+                other = _other_than(signal, rated)
+                found = [] if other is None else _compared(signal, other)
+                choices.extend(found)
+                if other is not None and found:
+                    rated.remove(other)
+                else:
+                    rated.append(signal)
                 continue
             case _:
                 continue
@@ -244,15 +250,17 @@ def choices_of(signals: Sequence[Signal]) -> list[Choice]:
     return choices
 
 
-def _against_earlier(new: Rating, earlier: Sequence[Rating]) -> list[Choice]:
+def _other_than(new: Rating, earlier: Sequence[Rating]) -> Rating | None:
+    """Return the latest earlier rating that says something else of another answer, to the same prompt if possible."""
     prompt = prompt_text(new)
     differing = [r for r in reversed(earlier) if r.score != new.score and r.response != new.response]
-    if not differing:
-        return []
-    same_prompt = next((r for r in differing if prompt_text(r) == prompt), None)
-    other = same_prompt or differing[0]
+    return next((r for r in differing if prompt_text(r) == prompt), differing[0] if differing else None)
+
+
+def _compared(new: Rating, other: Rating) -> list[Choice]:
     better, worse = (new, other) if new.score > other.score else (other, new)
-    certainty = (better.score - worse.score) / 2 * (1.0 if same_prompt else 0.5)
+    prompt = prompt_text(new)
+    certainty = (better.score - worse.score) / 2 * (1.0 if prompt_text(other) == prompt else 0.5)
     if not certainty:  # so small a difference that half of it is none
         return []
     return [

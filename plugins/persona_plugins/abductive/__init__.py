@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from persona_sdk.errors import SettingsError
 from persona_sdk.hooks import Registry, hookimpl
@@ -41,7 +44,7 @@ class _Built:
             return None
         if isinstance(given, str):
             return given, self._registry.chat_model(given)
-        return type(given).__name__, given
+        return _called(given), given
 
     def asking(self, settings: Settings) -> Caller | None:
         """Return what asks the model: one for all users of it, so that limits and counts are shared."""
@@ -51,7 +54,11 @@ class _Built:
         from persona_sdk.calling import Caller, Limits  # noqa: PLC0415 - loaded when used
 
         name, model = named
-        limits = Limits.model_validate(self.options(settings).get("limits") or {})
+        try:
+            limits = Limits.model_validate(self.options(settings).get("limits") or {})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise SettingsError(f"abductive: limits.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         for known, given, caller in self._callers:  # models need not be hashable
             if known is model and given == limits:
                 return caller
@@ -92,9 +99,14 @@ class _Built:
         if caller is None:
             return Sources(with_common=with_common)
         from persona_plugins.abductive.dialogue import Reader  # noqa: PLC0415 - loaded when used
+        from persona_plugins.abductive.hygiene import CATEGORIES  # noqa: PLC0415 - loaded when used
         from persona_plugins.abductive.proposing import Proposer  # noqa: PLC0415 - loaded when used
 
-        allowed = frozenset(self.options(settings).get("allowed", ()))
+        given = self.options(settings).get("allowed", ())
+        allowed = frozenset([given] if isinstance(given, str) else given)
+        if not allowed <= set(CATEGORIES):
+            unknown = ", ".join(sorted(allowed - set(CATEGORIES)))
+            raise SettingsError(f"abductive: allowed names {unknown}, which is none of {', '.join(sorted(CATEGORIES))}")
         return Sources(Proposer(caller, allowed=allowed), Reader(caller, allowed=allowed), with_common=with_common)
 
     def inferrer(self, name: str, base: str, settings: Settings) -> Inferrer:
@@ -114,6 +126,13 @@ class _Built:
 
         below = self._registry.scorer(base, settings) if base else None
         return AbductiveScorer(self.tested_by(settings), below, name=name)
+
+
+def _called(model: Any) -> str:
+    """Name a model object so that journals tell it from another one of its kind."""
+    parameters = repr(sorted(getattr(model, "_identifying_params", {}).items(), key=lambda item: item[0]))
+    known = str(getattr(model, "model_name", "") or getattr(model, "model", ""))
+    return f"{type(model).__name__}:{known}:{hashlib.sha256(parameters.encode()).hexdigest()[:8]}"
 
 
 @hookimpl

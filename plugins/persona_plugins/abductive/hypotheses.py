@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from persona_plugins.abductive.hygiene import same
-from persona_sdk.models import TraitKind, trait_id
+from persona_plugins.abductive.hygiene import gist, negated, same
+from persona_sdk.models import Trait, TraitKind, trait_id
+from persona_sdk.signals import Choice
 
-__all__ = ["COMMON", "Hypothesis", "common", "distinct", "hypothesis", "wording"]
+__all__ = [
+    "COMMON", "Hypothesis", "common", "distinct", "hypothesis", "made_from", "means_the_same", "says_the_same",
+    "subject_of", "wording",
+]  # fmt: skip
 
 Polarity: TypeAlias = Literal["for", "against"]
 
@@ -75,12 +79,6 @@ COMMON: tuple[tuple[str, Polarity, str, str], ...] = (
     ("idea:commitment", "against", "wants to stay flexible and free to change", "wants lasting, long-term commitments"),
     ("idea:familiar", "for", "trusts what is local and familiar", "likes what is new and unknown"),
     ("idea:nature", "for", "chooses what is best for the environment", "does not think of the environment"),
-    (
-        "idea:support",
-        "for",
-        "thinks that society should support the weak",
-        "thinks that all should fend for themselves",
-    ),
     ("idea:imagination", "for", "loves imagination and vivid language", "is practical and wants what works"),
     ("idea:evidence", "for", "trusts science and evidence", "trusts tradition and intuition"),
 )
@@ -114,3 +112,45 @@ def distinct(found: Sequence[Hypothesis]) -> list[Hypothesis]:
         if not any(same(one.statement, other.statement) for other in kept):
             kept.append(one)
     return kept
+
+
+def made_from(h: Hypothesis, choices: Sequence[Choice]) -> list[int]:
+    """Return the choices that a sentence was made up from, and those that share an answer with one of them."""
+    if not h.proposed_from:
+        return []
+    texts = {text for c in choices if c.signal_id in h.proposed_from for text in (c.chosen, c.rejected)}
+    return [
+        i for i, c in enumerate(choices) if c.signal_id in h.proposed_from or c.chosen in texts or c.rejected in texts
+    ]
+
+
+def subject_of(statement: str) -> tuple[str, Polarity] | None:
+    """Return the key and the polarity of the common sentence that a statement says over again, if it does."""
+    said = gist(statement)
+    for h in common():
+        for sentence, polarity in ((h.statement, h.polarity), (h.contrary or "", _OTHER[h.polarity])):
+            if said and said <= gist(sentence) and negated(statement) == negated(sentence):
+                return h.key, polarity
+    return None
+
+
+def means_the_same(h: Hypothesis, taken_back: str) -> bool:
+    """Whether a trait that a person took back, by its id, is what a hypothesis or its contrary would say again."""
+    if taken_back in h.ids():
+        return True
+    return any(_says(sentence, taken_back) for sentence in (h.statement, h.contrary) if sentence)
+
+
+def says_the_same(trait: Trait, taken_back: str) -> bool:
+    """Whether a trait says again what a person took back, by its id."""
+    return trait.id == taken_back or _says(trait.statement, taken_back)
+
+
+def _says(statement: str, taken_back: str) -> bool:
+    key, _, polarity = taken_back.rpartition("/")
+    if subject_of(statement) == (key, polarity):
+        return True
+    return key.startswith("idea:") and same(statement, f"The user {key[5:]}.")
+
+
+_OTHER: dict[Polarity, Polarity] = {"for": "against", "against": "for"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +10,21 @@ from typing import Any
 import numpy as np
 
 from persona_plugins.abductive.hygiene import same
-from persona_plugins.abductive.hypotheses import Hypothesis, distinct
+from persona_plugins.abductive.hypotheses import Hypothesis, distinct, made_from, means_the_same, says_the_same
 from persona_plugins.abductive.population import (
+    MAX_CHOICES,
     MINIMUM_PAIRS,
     MINIMUM_PEOPLE,
     Common,
     Differences,
+    Drawn,
     clipped,
     fingerprint,
     fit_beside,
     fit_common,
 )
 from persona_plugins.abductive.sources import Sources
-from persona_plugins.abductive.state import Weighted, base_population, shared, utilities
+from persona_plugins.abductive.state import base_population, shared, utilities, weighted_of
 from persona_plugins.abductive.weighing import Trial, Weights
 from persona_sdk.inference import (
     HeldOutChoice,
@@ -89,15 +90,19 @@ class Abductive(Inferrer):
             traits=(*stated, *found),
             held_out=self._held_out(request, case, below),
             method="leave-one-out",
-            state={"sentences": case.sentences(case.trial.weigh()), "base": below.state if below else None},
+            state=self._state(case, below),
             note="" if stated or found else "no sentence tried predicts these choices surely enough to be kept",
         )
 
     def _stated(self, request: InferenceRequest, below: Inference | None) -> tuple[Trait, ...]:
         """Return the traits of the inferrer below, and what a model read in the person's words beside them."""
         given = below.traits if below else ()
-        said = [t for t in self._sources.said(request, self.name) if t.id not in request.rejected]
-        return (*given, *(t for t in said if not any(same(t.statement, g.statement) for g in given)))
+        said = [
+            t
+            for t in self._sources.said(request, self.name)
+            if t.id not in request.rejected and not any(same(t.statement, g.statement) for g in given)
+        ]
+        return (*given, *(t for t in said if not any(says_the_same(t, taken_back) for taken_back in request.rejected)))
 
     def predict(self, request: InferenceRequest, asked: Sequence[Choice]) -> list[float]:
         """Return the probability that each `chosen` is taken over its `rejected`."""
@@ -122,15 +127,17 @@ class Abductive(Inferrer):
 
     def _case(self, request: InferenceRequest, choices: Sequence[Choice], below: Inference | None) -> _Case:
         """Gather what is tried for this person, and how well each sentence fits each of their choices."""
-        proposed = self._sources.proposed(request, choices)
-        hypotheses = [h for h in distinct([*self._sources.common, *proposed]) if not h.ids() & request.rejected]
+        common = Common.of(request.population, self._scorer.name)
+        # Where the tenant's choices gave sentences no weight, none could count: nothing is asked of a model.
+        proposed = self._sources.proposed(request, choices) if common.variance else []
+        tried = distinct([*self._sources.common, *proposed])
+        hypotheses = [h for h in tried if not any(means_the_same(h, taken_back) for taken_back in request.rejected)]
         statements = [h.statement for h in hypotheses]
         untested = max(0, len(choices) - max(1, self._budget // _cost(hypotheses)))
         values = self._values(choices[untested:], hypotheses, request.journal)
         values = np.concatenate([np.zeros((untested, len(hypotheses))), values])  # too old to be worth a model's time
         for column, h in enumerate(hypotheses):
-            values[[i for i, c in enumerate(choices) if c.signal_id in h.proposed_from], column] = 0.0
-        common = Common.of(request.population, self._scorer.name)
+            values[made_from(h, choices), column] = 0.0
         prior = common.means(statements)
         scales = common.scales(values, statements)
         z = clipped(values, scales)
@@ -146,7 +153,20 @@ class Abductive(Inferrer):
             paired=np.array([h.contrary is not None for h in hypotheses], bool),
             variance=common.variance,
         )
-        return _Case(choices, hypotheses, values, scales, common, trial)
+        return _Case(choices, hypotheses, values, scales, common, trial, untested)
+
+    def _state(self, case: _Case, below: Inference | None) -> dict[str, Any]:
+        sentences = case.sentences()
+        said = {s["statement"] for s in sentences}
+        # What the person took back is kept with no weight, so that everybody's does not take its place.
+        nothing = {"weight": 0.0, "scale": 1.0}
+        taken_back = [
+            {"statement": h.statement, "contrary": h.contrary, "key": h.key, **nothing}
+            for h in self._sources.common
+            if h.statement not in said
+        ]
+        base = below.state if below else None
+        return {"scorer": self._scorer.name, "sentences": [*sentences, *taken_back], "base": base}
 
     def _values(self, choices: Sequence[Choice], tried: Sequence[Hypothesis], journal: Journal | None) -> Array:
         """Return how much better each sentence suits what was chosen than what was rejected (n × H)."""
@@ -164,7 +184,7 @@ class Abductive(Inferrer):
         if below is not None:
             without = np.array([h.without for h in below.held_out])
         else:
-            without = np.log(np.clip(sigmoid(case.trial.offset), 1e-12, 1.0))
+            without = np.log(np.clip(case.trial.without(), 1e-12, 1.0))
         previous = self._previous(request, case, below)
         other = self._other(request, case, below)
         return tuple(
@@ -192,11 +212,14 @@ class Abductive(Inferrer):
         """Predict with another person's sentences."""
         if request.other_state is None:
             return [None] * len(case.choices)
-        theirs = [Weighted(s["statement"], s["contrary"], s["weight"]) for s in request.other_state["sentences"]]
-        theirs += shared(request.population, {w.statement for w in theirs})
-        offers = [Offer(c.prompt, (c.chosen, c.rejected)) for c in case.choices]
+        if request.other_state.get("scorer") != self._scorer.name:
+            return [None] * len(case.choices)
+        ours = {h.statement for h in self._sources.common}  # their own sentences stay out of this person's prompts
+        theirs = [w for w in weighted_of(request.other_state) if w.statement in ours]
+        theirs += shared(request.population, self._scorer.name, {w.statement for w in theirs})
+        offers = [Offer(c.prompt, (c.chosen, c.rejected)) for c in case.choices[case.untested :]]
         scored = utilities(self._scorer, theirs, offers, request.journal)
-        logit = np.array([chosen - rejected for chosen, rejected in scored])
+        logit = np.array([0.0] * case.untested + [chosen - rejected for chosen, rejected in scored])
         if below is not None:
             logit = logit + _logit(np.exp([h.other if h.other is not None else h.without for h in below.held_out]))
         return [float(x) for x in np.log(np.clip(sigmoid(logit), 1e-12, 1.0))]
@@ -233,14 +256,17 @@ class Abductive(Inferrer):
 
     def fit_population(self, tenant: str, histories: Iterable[History]) -> Population | None:
         """Fit what the common sentences say of everyone, on as many people as the budget allows."""
-        people = [(h, choices_of(h.signals)) for h in histories]
-        people = [(h, choices) for h, choices in people if choices]
-        total = sum(len(choices) for _, choices in people)
-        if len(people) < MINIMUM_PEOPLE or total < MINIMUM_PAIRS:
+        drawn = Drawn(histories)
+        below = None
+        if self._base is not None:
+            below = self._base.fit_population(tenant, drawn)  # reads everyone, while a few are drawn for us
+        else:
+            drawn.read()
+        if drawn.people < MINIMUM_PEOPLE or drawn.choices < MINIMUM_PAIRS:
             return None
-        below = None if self._base is None else self._base.fit_population(tenant, [h for h, _ in people])
         tried = self._sources.common
-        compared = [self._compared(h, choices, below) for h, choices in self._draw(people, _cost(tried))]
+        room = max(MINIMUM_PAIRS, min(MAX_CHOICES, self._population_budget // _cost(tried)))
+        compared = [self._compared(h, choices, below) for h, choices in drawn.some(room)]
         common = (fit_common if self._base is None else fit_beside)(compared, tried)
         data = common.to_data(self._scorer.name) | {"contrary": {h.statement: h.contrary for h in tried}}
         if below is not None:
@@ -249,8 +275,8 @@ class Abductive(Inferrer):
             tenant=tenant,
             inferrer=self.name,
             fingerprint=fingerprint(data),
-            users=len(people),
-            choices=total,
+            users=drawn.people,
+            choices=drawn.choices,
             data=data,
         )
 
@@ -261,18 +287,6 @@ class Abductive(Inferrer):
             offset = _logit(np.exp([h.with_persona for h in self._base.infer(request).held_out[: len(choices)]]))
         values = self._values(choices, self._sources.common, history.journal)
         return Differences(history.user_id, values, _groups(choices), offset)
-
-    def _draw(self, people: Sequence[tuple[History, list[Choice]]], cost: int) -> list[tuple[History, list[Choice]]]:
-        room = max(MINIMUM_PAIRS, min(1200, self._population_budget // cost))
-        order = random.Random(0).sample(range(len(people)), len(people))  # noqa: S311 - the same people each time
-        drawn: list[tuple[History, list[Choice]]] = []
-        for i in order:
-            if room <= 0:
-                break
-            history, choices = people[i]
-            drawn.append((history, choices[:room]))
-            room -= len(choices)
-        return drawn
 
     def abduce(self, choice: Choice, journal: Journal | None = None) -> PairPersonas:
         """Ask the model who would choose either answer (arXiv 2501.11549, section 3)."""
@@ -294,17 +308,20 @@ class _Case:
     scales: Array
     common: Common
     trial: Trial
+    untested: int
 
-    def sentences(self, weights: Weights) -> list[dict[str, Any]]:
-        """Return the sentences kept with their weights per unit of the scorer, JSON-ready."""
+    def sentences(self) -> list[dict[str, Any]]:
+        """Return all sentences with their weights for a typical difference, JSON-ready."""
+        weights = self.trial.weigh()
         return [
             {
-                "statement": self.hypotheses[h].statement,
-                "contrary": self.hypotheses[h].contrary,
-                "key": self.hypotheses[h].key,
-                "weight": float(f"{(self.trial.prior[h] + mean) / self.scales[h]:.6g}"),
+                "statement": h.statement,
+                "contrary": h.contrary,
+                "key": h.key,
+                "weight": float(f"{prior + mean:.6g}"),
+                "scale": float(f"{scale:.6g}"),
             }
-            for h, mean in zip(weights.columns, weights.mean, strict=True)
+            for h, prior, mean, scale in zip(self.hypotheses, self.trial.prior, weights.mean, self.scales, strict=True)
         ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,15 +15,20 @@ from threadpoolctl import threadpool_limits
 from persona_plugins.abductive.hypotheses import Hypothesis
 from persona_plugins.abductive.weighing import VARIANCE, Trial
 from persona_sdk.hierarchy import Hierarchy, folds_of, same_for_all
-from persona_sdk.inference import Population
+from persona_sdk.inference import History, Population
 from persona_sdk.laplace import Array
+from persona_sdk.signals import Choice, choices_of
 
 __all__ = [
-    "MINIMUM_PAIRS", "MINIMUM_PEOPLE", "Common", "Differences", "clipped", "fingerprint", "fit_beside", "fit_common",
+    "MAX_CHOICES", "MINIMUM_PAIRS", "MINIMUM_PEOPLE", "Common", "Differences", "Drawn", "clipped", "fingerprint",
+    "fit_beside", "fit_common",
 ]  # fmt: skip
 
 MINIMUM_PEOPLE = 5
 MINIMUM_PAIRS = 100
+#: Most people and choices a population is fitted on.
+MAX_PEOPLE = 600
+MAX_CHOICES = 1200
 #: A sentence whose scores hardly differ anywhere must not be blown up: no scale is below this share of the median.
 _LEAST_SCALE = 0.3
 #: Differences beyond this many typical ones count as this many.
@@ -42,6 +48,42 @@ class Differences:
     values: Array
     groups: Sequence[int]
     offset: Array
+
+
+class Drawn:
+    """Counts people with choices as they pass by, and draws a few of them at random: only those are held."""
+
+    def __init__(self, histories: Iterable[History]) -> None:
+        self.people = self.choices = 0
+        self._histories = histories
+        self._held: list[tuple[History, list[Choice]]] = []
+
+    def __iter__(self) -> Iterator[History]:
+        rng = random.Random(0)  # noqa: S311 - the same people for the same histories
+        for history in self._histories:
+            choices = choices_of(history.signals)
+            if choices:
+                self.people, self.choices = self.people + 1, self.choices + len(choices)
+                place = len(self._held) if len(self._held) < MAX_PEOPLE else rng.randrange(self.people)
+                if place < MAX_PEOPLE:
+                    self._held[place : place + 1] = [(history, choices)]
+            yield history
+        rng.shuffle(self._held)
+
+    def read(self) -> None:
+        """Let everyone pass by."""
+        for _ in self:
+            pass
+
+    def some(self, room: int) -> list[tuple[History, list[Choice]]]:
+        """Return people with no more choices together than there is room for."""
+        taken = []
+        for history, choices in self._held:
+            if room <= 0:
+                break
+            taken.append((history, choices[:room]))
+            room -= len(choices)
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +171,7 @@ def _scaled(people: Sequence[Differences], tried: Sequence[Hypothesis]) -> tuple
     return common, [clipped(p.values, common.scales(values, statements)) for p in people]
 
 
-def clipped(values: Array, scales: Array) -> Array:
+def clipped(values: Array, scales: Array | float) -> Array:
     """Return differences in units of what is typical of each sentence, none beyond a few of them."""
     found: Array = np.clip(values / scales, -_MOST, _MOST)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from persona_plugins.abductive.hygiene import same
-from persona_plugins.abductive.hypotheses import Hypothesis, common, hypothesis
+from persona_plugins.abductive.hypotheses import Hypothesis, common, hypothesis, subject_of
 from persona_sdk.errors import ModelError
 from persona_sdk.inference import InferenceRequest, PairPersonas
 from persona_sdk.language import Journal, Spent
@@ -23,8 +23,9 @@ __all__ = ["Sources"]
 
 #: Choices shown to the model at once (paper: arXiv 2505.13257 shows four).
 SHOWN = 4
-#: Groups of choices the model is shown, the newest; each is one call, and two more for a pair of it.
-GROUPS = 2
+#: Groups of choices the model is shown, the first a person made; each is one call, and two more for a pair of it. They
+#: stay the same, so that nothing is asked again, and nothing that was tested is lost, when there are more choices.
+GROUPS = 3
 #: Log-odds shown for a trait somebody stated: their word, not an estimate.
 STATED_WEIGHT = 1.0
 
@@ -47,9 +48,9 @@ class Sources:
         found: list[Hypothesis] = []
         if self._proposer is not None:
             shown = [c for c in choices if zlib.crc32(c.signal_id.encode("utf-8", "replace")) % 2 == 0]
-            groups = [shown[i : i + SHOWN] for i in range(0, len(shown) - SHOWN + 1, SHOWN)][-GROUPS:]
-            for group in groups:
-                found += self._of_group(self._proposer, group, request.journal, [h.statement for h in found])
+            groups = [shown[i : i + SHOWN] for i in range(0, len(shown) - SHOWN + 1, SHOWN)]
+            for group in groups[:GROUPS]:
+                found += self._of_group(self._proposer, group, request.journal, found)
         if self._reader is not None:
             held = self._reader.read(_turns(request), request.journal).held
             found += [hypothesis(h.statement) for h in held if h.kind == "personality"]
@@ -57,15 +58,17 @@ class Sources:
 
     @staticmethod
     def _of_group(
-        proposer: Proposer, group: Sequence[Choice], journal: Journal | None, tried: Sequence[str]
+        proposer: Proposer, group: Sequence[Choice], journal: Journal | None, before: Sequence[Hypothesis]
     ) -> list[Hypothesis]:
-        ids = [c.signal_id for c in group]
-        several = proposer.several(group, journal) if not tried else proposer.contrasts(group, journal, tuple(tried))
-        pair = proposer.pair(group[-1], journal)
+        tried = tuple(h.statement for h in before)
+        several = proposer.contrasts(group, journal, tried) if tried else proposer.several(group, journal)
+        # What was proposed before is part of the question, and with it the choices that it was made up from.
+        ids = {c.signal_id for c in group}.union(*(h.proposed_from for h in before))
         found = [hypothesis(statement, ids) for statement in several]
+        pair = proposer.pair(group[-1], journal)
         if pair.chosen is None or (pair.rejected is not None and same(pair.chosen, pair.rejected)):
             return found  # a sentence that would explain either choice explains none
-        return [*found, hypothesis(pair.chosen, ids[-1:], contrary=pair.rejected)]
+        return [*found, hypothesis(pair.chosen, [group[-1].signal_id], contrary=pair.rejected)]
 
     def said(self, request: InferenceRequest, inferrer: str) -> list[Trait]:
         """Return what a person says of themselves in so many words; each trait quotes them."""
@@ -97,12 +100,16 @@ def _turns(request: InferenceRequest) -> list[Utterance]:
 
 def _stated(held: Held, inferrer: str) -> Trait:
     made = hypothesis(held.statement)
+    # Under the key of a common sentence, their word silences what was inferred of that subject.
+    key, polarity = subject_of(held.statement) or (made.key, "for")
+    sign = 1.0 if polarity == "for" else -1.0
     return Trait(
-        key=made.key,
+        key=key,
+        polarity=polarity,
         statement=made.wording(1.0),
         kind="fact" if held.kind == "fact" else made.kind,
-        weight=STATED_WEIGHT,
-        interval=(STATED_WEIGHT, STATED_WEIGHT),
+        weight=sign * STATED_WEIGHT,
+        interval=(sign * STATED_WEIGHT, sign * STATED_WEIGHT),
         evidence=(Evidence(signal_id=held.signal_id, quote=held.quote),),
         stated=True,
         inferrer=inferrer,

@@ -28,7 +28,8 @@ from persona_sdk.laplace import Array, Mode, find_mode, leave_out, moments, pred
 
 __all__ = ["LEAST_GAIN", "MOST_KEPT", "Trial", "Weights"]
 
-#: Nats by which a sentence must improve the left-out choices together to be kept.
+#: Nats by which a sentence must improve the left-out choices together to be kept, and log H more of H sentences tried:
+#: the best of many improves something by chance, as much as it takes to say which one it is.
 LEAST_GAIN = 1.0
 #: Most sentences that are kept.
 MOST_KEPT = 5
@@ -72,10 +73,11 @@ class Trial:
         kept: list[int] = []
         best = self._left_out_score(kept)
         left = [h for h in range(self.z.shape[1]) if np.any(self.z[:, h])]
+        gain = LEAST_GAIN + np.log(max(1, len(left)))
         while left and len(kept) < MOST_KEPT:
             tried = {h: self._left_out_score([*kept, h]) for h in left}
             found = max(tried, key=lambda h: tried[h])
-            if tried[found] < best + LEAST_GAIN:
+            if tried[found] < best + gain:
                 break
             total = self.prior[[*kept, found]] + self.weigh([*kept, found]).mean
             if np.all((total > 0) | self.paired[[*kept, found]]):  # without a contrary, below 0 means nothing
@@ -95,6 +97,11 @@ class Trial:
     def held_out(self) -> Array:
         """Return the probability of every choice by weights that have not seen it, nor another of its prompt."""
         return self._left_out(range(self.z.shape[1]))
+
+    def without(self) -> Array:
+        """Return the probability of every choice by what is known of everybody, with weights still uncertain."""
+        own = self.variance * np.einsum("nh,nh->n", self.z, self.z)
+        return predictive(self.offset, own)
 
     def predict(self, z: Array, offset: Array) -> Array:
         """Return the probability of t other choices (t × H and t)."""

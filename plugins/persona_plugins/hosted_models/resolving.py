@@ -31,7 +31,7 @@ def openai(name: str) -> ChatModel:
         raise MissingExtraError(f"openai:… needs the extra `openai`: {_EXTRA}", plugin="hosted_models") from None
     if not os.environ.get("OPENAI_API_KEY"):
         raise ModelError("openai:… needs a key: set OPENAI_API_KEY")
-    return cast("ChatModel", ChatOpenAI(model=name))
+    return cast("ChatModel", ChatOpenAI(model=name, max_retries=0))  # who asks much retries, and counts it
 
 
 def served(url: str) -> ChatModel:
@@ -47,7 +47,7 @@ def served(url: str) -> ChatModel:
         from langchain_openai import ChatOpenAI  # noqa: PLC0415 - an optional install
     except ImportError:
         raise MissingExtraError(f"a URL needs the extra `openai`: {_EXTRA}", plugin="hosted_models") from None
-    model = ChatOpenAI(base_url=url, model=name or _first_listed(url, key), api_key=lambda: key)
+    model = ChatOpenAI(base_url=url, model=name or _first_listed(url, key), api_key=lambda: key, max_retries=0)
     return cast("ChatModel", model)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persona_plugins.abductive.hypotheses import COMMON, common, distinct, hypothesis
+from persona_plugins.abductive.hypotheses import COMMON, common, distinct, hypothesis, subject_of
 from persona_plugins.abductive.inferrer import Abductive
 from persona_plugins.abductive.sources import Sources
 from persona_plugins.abductive.state import AbductiveScorer
@@ -127,7 +127,74 @@ def test_a_rejected_sentence_has_no_part_in_it_any_more(inferrer):
     signals = person("ann")
     left = inferrer.infer(request(signals, rejected=frozenset({"style:length/against"})))
     assert left.traits == ()
-    assert all(s["statement"] != LENGTH for s in left.state["sentences"])
+    (length,) = (s for s in left.state["sentences"] if s["statement"] == LENGTH)
+    assert length["weight"] == 0.0
+
+
+def test_what_was_taken_back_does_not_return_through_what_everybody_is_like(inferrer, scorer):
+    common_taste = inferrer.fit_population("t", [History(f"u{i}", person(f"u{i}")) for i in range(8)])
+    asked = request(person("ann"), population=common_taste, rejected=frozenset({"style:length/against"}))
+    (choice,) = choices_of(person("ann", 1, start=70))
+    state = inferrer.infer(asked).state
+    one, other = AbductiveScorer(scorer).score(state, common_taste, choice.prompt, [choice.chosen, choice.rejected])
+    assert one == other
+    assert inferrer.predict(asked, [choice]) == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("rejected", ["idea:prefers short notes/for", "idea:likes short notes/for"])
+def test_what_was_taken_back_does_not_return_in_other_words(scorer, rejected):
+    inferrer = Abductive(scorer, Sources(Proposes("The user prefers short notes."), with_common=False))
+    assert inferrer.infer(request(person("ann", 24))).traits
+    assert inferrer.infer(request(person("ann", 24), rejected=frozenset({rejected}))).traits == ()
+
+
+def test_a_common_sentence_that_was_taken_back_is_not_proposed_again(scorer):
+    inferrer = Abductive(scorer, Sources(Proposes("The user likes short answers.")))
+    taken_back = frozenset({"style:length/against"})
+    assert inferrer.infer(request(person("ann", 24), rejected=taken_back)).traits == ()
+
+
+def test_what_people_say_silences_what_was_inferred_of_the_same_subject():
+    assert subject_of("The user prefers short answers.") == ("style:length", "against")
+    assert subject_of("The user prefers long answers.") == ("style:length", "for")
+    assert subject_of("The user has two cats.") is None
+    assert subject_of("The user does not prefer short answers.") is None
+
+
+def test_a_choice_with_the_same_answer_does_not_testify_either(scorer):
+    """The same pair under another id, or another choice with one of its answers, would be as good as the choice."""
+    signals = person("ann", 24)
+    shown = [s for s in signals if zlib.crc32(s.id.encode()) % 2 == 0][:4]
+    copies = [s.model_copy(update={"id": f"copy-{s.id}", "prompt": signals[0].prompt}) for s in shown]
+    inferrer = Abductive(scorer, Sources(Proposes("The user prefers short notes."), with_common=False))
+    case = inferrer._case(request([*signals, *copies]), choices_of([*signals, *copies]), None)
+    assert np.all(case.trial.z[-4:, 0] == 0)
+
+
+def test_a_scorer_that_is_not_quick_is_not_asked_while_a_chat_waits(inferrer, scorer):
+    state = inferrer.infer(request(person("ann"))).state
+    asked = len(scorer.asked)
+    scorer.quick = False
+    assert AbductiveScorer(scorer).score(state, None, "?", ["a", "b " * 50]) == [0.0, 0.0]
+    assert len(scorer.asked) == asked
+
+
+def test_a_state_of_another_scorer_says_nothing(inferrer, scorer):
+    asked = request(person("ann"))
+    state = inferrer.infer(asked).state
+    scorer.name = "another"
+    assert AbductiveScorer(scorer).score(state, None, "?", ["a", "b " * 50]) == [0.0, 0.0]
+    other = inferrer.infer(request(person("ann"), other_state=state)).held_out
+    assert all(h.other is None for h in other)
+
+
+def test_another_persons_own_sentences_stay_out_of_this_persons_prompts(scorer):
+    proposes = Abductive(scorer, Sources(Proposes("The user prefers short notes.")))
+    theirs = proposes.infer(request(person("bob", 24))).state
+    assert any("notes" in s["statement"] for s in theirs["sentences"])
+    scorer.asked.clear()
+    Abductive(scorer, Sources()).infer(request(person("ann", 24), other_state=theirs))
+    assert not any("notes" in s for _, statements in scorer.asked for s in statements)
 
 
 def test_another_persons_sentences_predict_worse(inferrer):
@@ -302,7 +369,7 @@ def test_new_answers_are_scored_as_choices_are_predicted(inferrer, scorer, with_
 def test_a_newcomers_answers_are_scored_as_everybodys(inferrer, scorer):
     fitted = inferrer.fit_population("t", [History(f"u{i}", person(f"u{i}")) for i in range(8)])
     (choice,) = choices_of(person("new", 1, start=70))
-    state = {"sentences": [], "base": None}
+    state = {"scorer": scorer.name, "sentences": [], "base": None}
     one, other = AbductiveScorer(scorer).score(state, fitted, choice.prompt, [choice.chosen, choice.rejected])
     predicted = inferrer.predict(request((), population=fitted), [choice])[0]
     assert 1 / (1 + math.exp(other - one)) == pytest.approx(predicted, abs=1e-3)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from persona_plugins.abductive import _called
 from persona_sdk import Personalizer
 from persona_sdk.errors import SettingsError
 from persona_sdk.hooks import PluginHost
@@ -90,3 +91,40 @@ def test_a_model_that_only_scores_is_not_asked_for_sentences():
     options = {"model": Model(), "embedder": Flat(), "proposals": False}
     found, settings = registry(options={"abductive": options})
     assert found.inferrer("abductive", settings)._sources._proposer is None
+
+
+def test_another_inferrers_states_mean_nothing_after_a_change_of_the_setting(tmp_path):
+    url, options = f"sqlite:///{tmp_path / 'p.db'}", {"abductive": {"embedder": Flat()}}
+    with Personalizer(url, learning="manual") as personalizer:
+        for user in ("ann", "bob"):
+            for i in range(12):
+                personalizer.prefer(user, prompt=f"{i}?", chosen="long " * (8 + i % 3), rejected="brief")
+            personalizer.learn(user)
+        assert personalizer.score("ann", "?", ["a", "b b b b"])
+    for inferrer in ("abductive", "contrastive+abductive", "contrastive"):
+        with Personalizer(url, inferrer=inferrer, learning="manual", options=options) as personalizer:
+            assert personalizer.score("ann", "?", ["a", "b b b b"]) == [] or inferrer == "contrastive"
+            personalizer.prefer("ann", prompt=f"{inferrer}?", chosen="long " * 9, rejected="brief")
+            assert personalizer.learn_pending() == 1
+
+
+def test_a_category_nobody_knows_is_named():
+    found, settings = registry(options={"abductive": {"model": object(), "embedder": Flat(), "allowed": ["helth"]}})
+    with pytest.raises(SettingsError, match="allowed names helth"):
+        found.inferrer("abductive", settings)
+
+
+def test_an_impossible_limit_is_named():
+    options = {"model": object(), "embedder": Flat(), "limits": {"max_call": 3}}
+    found, settings = registry(options={"abductive": options})
+    with pytest.raises(SettingsError, match=r"limits\.max_call"):
+        found.inferrer("abductive", settings)
+
+
+def test_models_of_one_kind_are_told_apart():
+    class Chat:
+        def __init__(self, model_name):
+            self.model_name = model_name
+
+    assert _called(Chat("small")) != _called(Chat("big"))
+    assert _called(Chat("small")) == _called(Chat("small"))

@@ -78,16 +78,15 @@ def test_weights_are_those_of_the_preference_model():
 def test_a_choice_does_not_testify_for_the_sentence_made_up_from_it():
     """Someone who chooses at random, and a story for each choice: believed, all fit; tested, none does."""
     n = 24
-    fits = np.abs(np.random.default_rng(5).normal(size=(n, 6))) * 2
+    fits = np.abs(np.random.default_rng(5).normal(size=(n, 6))) * 3
     z = np.random.default_rng(6).normal(size=(n, 6)) * 0.5
-    for h in range(6):
-        z[4 * h : 4 * h + 4, h] = fits[4 * h : 4 * h + 4, h]
-    naive = trial(z)
-    assert naive.keep().columns
     masked = z.copy()
     for h in range(6):
+        z[4 * h : 4 * h + 4, h] = fits[4 * h : 4 * h + 4, h]
         masked[4 * h : 4 * h + 4, h] = 0.0
-    assert len(trial(masked).keep().columns) < len(naive.keep().columns)
+    believed, tested = (np.log(t.held_out()).mean() for t in (trial(z), trial(masked)))
+    assert believed > np.log(0.5) + 0.05
+    assert tested < np.log(0.5)
 
 
 def test_what_is_known_already_leaves_nothing_to_a_sentence_that_repeats_it():
@@ -115,6 +114,20 @@ def test_held_out_choices_of_one_prompt_are_left_out_together():
 def test_choosing_at_random_is_predicted_no_better_than_a_coin():
     scores = [np.log(trial(world(24, [0] * 20, seed)).held_out()).mean() for seed in range(30)]
     assert np.mean(scores) < np.log(0.5) + 0.005
+
+
+def test_the_more_sentences_are_tried_the_more_one_must_gain():
+    """Of coin flips hardly a sentence is kept, however many are tried."""
+    for tried in (4, 16, 64):
+        kept = [trial(world(24, [0] * tried, seed), paired=True).keep().columns for seed in range(40)]
+        assert sum(map(bool, kept)) <= 4
+
+
+def test_without_a_persona_weights_are_as_uncertain_as_they_are():
+    """Else shrinking alone would look like learning: every sentence here is about one choice, so nothing is learnt."""
+    z = np.eye(12) * np.where(np.random.default_rng(2).random(12) < 0.5, 3.0, -3.0)[:, None]
+    alone = trial(z, offset=2 * np.diag(z), variance=4.0)
+    assert np.log(alone.held_out()).mean() == pytest.approx(np.log(alone.without()).mean(), abs=1e-3)
 
 
 def test_true_sentences_predict_held_out_choices():

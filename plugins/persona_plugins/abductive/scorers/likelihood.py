@@ -28,6 +28,7 @@ class LikelihoodScorer(StatementScorer):
     """
 
     name = "likelihood"
+    quick = False
 
     def __init__(self, model: Any, *, name: str) -> None:
         if not isinstance(model, LikelihoodModel):
