@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from persona_sdk.laplace import Array, sigmoid
 from persona_sdk.models import Evidence, Trait
 from persona_sdk.scoring import Offer, StatementScorer
 from persona_sdk.signals import Choice, choices_of
+
+if TYPE_CHECKING:
+    from persona_plugins.abductive.dialogue import Held
 
 __all__ = ["Abductive"]
 
@@ -80,11 +83,12 @@ class Abductive(Inferrer):
     def infer(self, request: InferenceRequest) -> Inference:
         """Test the common sentences and a model's proposals on a person's choices; keep those that predict."""
         below = self._below(request)
-        stated = self._stated(request, below)
+        held = self._sources.held(request)
+        stated = self._stated(request, below, held)
         choices = choices_of(request.signals)
         if not choices:
             return Inference(traits=stated, note="" if stated else "too little evidence: no choices yet")
-        case = self._case(request, choices, below)
+        case = self._case(request, choices, below, held)
         found = tuple(t for t in self._traits(case, case.trial.keep()) if t.key not in {s.key for s in stated})
         return Inference(
             traits=(*stated, *found),
@@ -94,12 +98,12 @@ class Abductive(Inferrer):
             note="" if stated or found else "no sentence tried predicts these choices surely enough to be kept",
         )
 
-    def _stated(self, request: InferenceRequest, below: Inference | None) -> tuple[Trait, ...]:
+    def _stated(self, request: InferenceRequest, below: Inference | None, held: Sequence[Held]) -> tuple[Trait, ...]:
         """Return the traits of the inferrer below, and what a model read in the person's words beside them."""
         given = below.traits if below else ()
         said = [
             t
-            for t in self._sources.said(request, self.name)
+            for t in self._sources.said(held, self.name)
             if t.id not in request.rejected and not any(same(t.statement, g.statement) for g in given)
         ]
         return (*given, *(t for t in said if not any(says_the_same(t, taken_back) for taken_back in request.rejected)))
@@ -107,7 +111,7 @@ class Abductive(Inferrer):
     def predict(self, request: InferenceRequest, asked: Sequence[Choice]) -> list[float]:
         """Return the probability that each `chosen` is taken over its `rejected`."""
         below = self._below(request)
-        case = self._case(request, choices_of(request.signals), below)
+        case = self._case(request, choices_of(request.signals), below, self._sources.held(request))
         values = self._values(asked, case.hypotheses, request.journal)
         scales = case.scales if len(case.values) else case.common.scales(values, [h.statement for h in case.hypotheses])
         z = clipped(values, scales)
@@ -125,11 +129,17 @@ class Abductive(Inferrer):
         other = None if request.other_state is None else request.other_state.get("base")
         return replace(request, population=population, other_state=other)
 
-    def _case(self, request: InferenceRequest, choices: Sequence[Choice], below: Inference | None) -> _Case:
+    def _case(
+        self,
+        request: InferenceRequest,
+        choices: Sequence[Choice],
+        below: Inference | None,
+        held: Sequence[Held] = (),
+    ) -> _Case:
         """Gather what is tried for this person, and how well each sentence fits each of their choices."""
         common = Common.of(request.population, self._scorer.name)
         # Where the tenant's choices gave sentences no weight, none could count: nothing is asked of a model.
-        proposed = self._sources.proposed(request, choices) if common.variance else []
+        proposed = self._sources.proposed(request, choices, held) if common.variance else []
         tried = distinct([*self._sources.common, *proposed])
         hypotheses = [h for h in tried if not any(means_the_same(h, taken_back) for taken_back in request.rejected)]
         statements = [h.statement for h in hypotheses]

@@ -43,18 +43,21 @@ class Sources:
         self._proposer = proposer
         self._reader = reader
 
-    def proposed(self, request: InferenceRequest, choices: Sequence[Choice]) -> list[Hypothesis]:
-        """Ask the model what would explain some of a person's choices, and what their words say of their character."""
+    def held(self, request: InferenceRequest) -> tuple[Held, ...]:
+        """Return what the model read in what the person said; nothing without a model."""
+        return () if self._reader is None else self._reader.read(_turns(request), request.journal).held
+
+    def proposed(
+        self, request: InferenceRequest, choices: Sequence[Choice], held: Sequence[Held] = ()
+    ) -> list[Hypothesis]:
+        """Ask the model what would explain some of a person's choices; what they said of their character joins it."""
         found: list[Hypothesis] = []
         if self._proposer is not None:
             shown = [c for c in choices if zlib.crc32(c.signal_id.encode("utf-8", "replace")) % 2 == 0]
             groups = [shown[i : i + SHOWN] for i in range(0, len(shown) - SHOWN + 1, SHOWN)]
             for group in groups[:GROUPS]:
                 found += self._of_group(self._proposer, group, request.journal, found)
-        if self._reader is not None:
-            held = self._reader.read(_turns(request), request.journal).held
-            found += [hypothesis(h.statement) for h in held if h.kind == "personality"]
-        return found
+        return found + [hypothesis(h.statement) for h in held if h.kind == "personality"]
 
     @staticmethod
     def _of_group(
@@ -70,11 +73,9 @@ class Sources:
             return found  # a sentence that would explain either choice explains none
         return [*found, hypothesis(pair.chosen, [group[-1].signal_id], contrary=pair.rejected)]
 
-    def said(self, request: InferenceRequest, inferrer: str) -> list[Trait]:
-        """Return what a person says of themselves in so many words; each trait quotes them."""
-        if self._reader is None:
-            return []
-        held = self._reader.read(_turns(request), request.journal).held
+    @staticmethod
+    def said(held: Sequence[Held], inferrer: str) -> list[Trait]:
+        """Return what a person says of themselves in so many words, as traits; each quotes them."""
         return [_stated(h, inferrer) for h in held if h.kind != "personality"]
 
     def pair(self, choice: Choice, journal: Journal | None) -> PairPersonas:
