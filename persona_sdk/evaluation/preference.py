@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from persona_sdk.language import ChatModel
 from persona_sdk.text import as_data
+
+if TYPE_CHECKING:
+    from persona_sdk.calling import Limits
 
 __all__ = ["Preferred", "Prefers", "Wins", "compare", "preference_judge"]
 
@@ -82,8 +85,8 @@ _INSTRUCTION = (
 )
 
 
-def preference_judge(model: ChatModel, name: str) -> Prefers:
-    """Return a judge of personas that asks a chat model; `name` is the model's specification."""
+def preference_judge(model: ChatModel, name: str, limits: Limits | None = None) -> Prefers:
+    """Return a judge of personas that asks a chat model within `limits`; `name` is the model's specification."""
     from pydantic import BaseModel  # noqa: PLC0415 - loaded when used
 
     from persona_sdk.calling import Caller, Limits  # noqa: PLC0415 - loaded when used
@@ -93,7 +96,7 @@ def preference_judge(model: ChatModel, name: str) -> Prefers:
 
         better: Preferred
 
-    caller = Caller(model, name=name, limits=Limits())
+    caller = Caller(model, name=name, limits=limits or Limits())
 
     def prefers(a: str, b: str, /) -> Preferred | None:
         shown = f"<first>{as_data(a, _LONGEST)}</first>\n<second>{as_data(b, _LONGEST)}</second>"

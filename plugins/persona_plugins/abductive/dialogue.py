@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeAlias
 
-from persona_plugins.abductive.hygiene import check, gist, negated, same
+from persona_plugins.abductive.hygiene import check, compared, gist, negated, same
 from persona_plugins.abductive.prompts import Added, Asks, Changes, Withdrawn, about_turn, ask
 from persona_plugins.abductive.proposing import Discarded
 from persona_sdk.language import Journal, Spent
@@ -33,7 +33,7 @@ EARLIER = 3
 MOST_HELD = 40
 #: Turns in a row that must have been read before the record is kept: until then, one that failed is tried again.
 SETTLED = 5
-_FORM = "dialogue-1"
+_FORM = "dialogue-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """What is held of a person after their turns. `unread` older turns were never asked about, `failed` newer ones
-    gave no answer this time.
-    """
+    """What is held after a person's turns: `unread` older ones were never asked about, `failed` newer ones in vain."""
 
     held: tuple[Held, ...] = ()
     unread: int = 0
@@ -61,8 +59,7 @@ class Portrait:
 class Reader:
     """Reads what people say of themselves, one call per turn; at most the `most_turns` newest are asked about.
 
-    With a journal, a dialogue that was read before costs only the turns that are new. `allowed` are the protected
-    categories a statement may speak of.
+    With a journal, only turns that are new cost a call. `allowed`: the protected categories a statement may speak of.
     """
 
     def __init__(self, caller: Asks, *, allowed: frozenset[str] = frozenset(), most_turns: int = 60) -> None:
@@ -104,12 +101,10 @@ class Reader:
 
     def _digests(self, turns: Sequence[Utterance]) -> list[str]:
         """One digest per turn, of it and all before it: what the record after it depends on."""
-        model = str(getattr(self._caller, "name", ""))
-        digest = json.dumps([_FORM, model, sorted(self._allowed)])
+        digest = json.dumps([_FORM, str(getattr(self._caller, "name", "")), sorted(self._allowed)])
         found: list[str] = []
         for turn in turns:
-            text = json.dumps([digest, turn.id, turn.text])
-            digest = hashlib.sha256(text.encode()).hexdigest()
+            digest = hashlib.sha256(json.dumps([digest, turn.id, turn.text]).encode()).hexdigest()
             found.append(digest)
         return found
 
@@ -193,6 +188,9 @@ def _read(record: str) -> Portrait | None:
 
 
 def _contradicts(new: str, old: str) -> bool:
+    first, second = compared(new), compared(old)
+    if first and second and _meet(first[0], second[1]) and _meet(first[1], second[0]):
+        return True
     one, other = gist(new), gist(old)
     shared = len(one & other)
     return negated(new) != negated(old) and shared > 0 and 2 * shared >= min(len(one), len(other))
@@ -213,6 +211,8 @@ _REST = re.compile(
     r"^-{3,}[ \t]*(?:original|forwarded) message.*|^on [^\n]{5,80} wrote:.*"
     r"|(?:^|[.!?\n][ \t]*)(?:(?:please|can you|could you|now)[ ,]+)*(?:translate|summari[sz]e|proofread|rephrase"
     r"|paraphrase|rewrite|correct|critique|edit|analy[sz]e)\b[^\n]*?(?::|\n).*"
+    r"|(?:^|[.!?\n])(?![^.!?\n]*\b(?:my (?:\w+ )?(?:preference|taste|rule|wish|need|detail)|about me))"
+    r"[^.!?\n]*\bas follows\b.*|(?<!\bi )\b(?:reads|says|goes|said|wrote)[ \t]*:.*"
     r"|\b(?:pretend|role-?play|imagine|suppose|hypothetically|act as|act like|you are now|in the voice of"
     r"|ignore (?:the|all|any|previous|everything)|disregard (?:the|all|any|previous)|system prompt).*",
     re.MULTILINE | re.IGNORECASE | re.DOTALL,
@@ -220,11 +220,12 @@ _REST = re.compile(
 _WRAPPED = re.compile(r"(?<![.!?:;\s])[ \t]*\n[ \t]*(?=[a-z])(?!i\b)")
 _SENTENCE = re.compile(r"[.!?]+(?=\s|\Z)|;")
 _SUBJECT = r"(?:i|i'(?:m|ve|d|ll)|im|ive|we|we'(?:re|ve))"
+_I = re.compile(rf"\b{_SUBJECT}\b", re.I)
 #: Where a new clause begins: only before a subject, a conjunction, or a verb that says something of its own.
 _CLAUSE = re.compile(
-    rf"(?:,|\band\b|\s[-–—])\s+(?=(?:and |so |then |also |but )*(?:{_SUBJECT}|my|he|she|they|it|you|your|please|what"
-    r"|how|can|could|do|should|would|is|are|love|like|hate|prefer|enjoy|work|live|have|want|need|don't|never|keep|make|use"
-    r"|no|not|write|tell|give|explain|recommend|suggest)\b)"
+    rf"(?:,|\band\b|\s[-–—])\s+(?=(?:and |so |then |also |but |now )*(?:{_SUBJECT}|my|he|she|they|it|you|your|please"
+    r"|what|how|can|could|do|should|would|is|are|love|like|hate|prefer|enjoy|work|live|have|want|need|don't|never|keep"
+    r"|make|used?|no|not|write|tell|give|explain|recommend|suggest)\b)"
     r"|\s(?=(?:but|because|since|although|though|while|however)\b)",
     re.IGNORECASE,
 )
@@ -237,9 +238,7 @@ _LEAD_IN = re.compile(
 _OF_SELF = re.compile(rf"\b(?:{_SUBJECT}|me|my|mine|myself|our)\b", re.IGNORECASE)
 #: What a wish without "I" does not have: "remember that Bo loves tea" is no wish.
 _TELLS = re.compile(r"\b(?:remember|note|is|are|was|were|has|loves?|likes?|prefers?|hates?)\b", re.IGNORECASE)
-_OTHERS = re.compile(
-    r"\b(?:who|he|she|they|his|her|their|he's|she's|they're|someone|somebody|everyone)\b", re.IGNORECASE
-)
+_OTHERS = re.compile(r"\b(?:who|he|she|they|his|her|their|he's|she's|they're|someone|somebody|everyone)\b", re.I)
 _KIN = content_words(
     "wife husband partner brother sister mother father mom mum dad son daughter child children kid kids friend friends"
     " boss colleague colleagues uncle aunt cousin nephew niece grandmother grandfather grandma grandpa neighbour"
@@ -262,11 +261,31 @@ _THIN = content_words(
 _STYLED = frozenset("answers answer it replies reply responses shorter longer".split())
 #: What takes something back by itself, and what does so where something else is said instead.
 _STRONG_CUE = re.compile(
-    r"\b(?:no longer|any ?more|any longer|stopped|quit|gave up|given up|changed? my mind|used to|not true|forget"
-    r"|scratch that|was wrong|were wrong|correction|take (?:that|it) back)\b",
-    re.IGNORECASE,
+    r"\b(?:no longer|any ?(?:more|longer)|stopped|quit|gave up|given up|changed? my mind|used to|not true|forget"
+    r"|scratch that|(?:was|were) wrong|correction|take (?:that|it) back)\b",
+    re.I,
 )
 _WEAK_CUE = re.compile(r"\b(?:actually|now|instead|moved|switched|these days|nowadays|rather|since)\b", re.IGNORECASE)
+#: It was so, may be so, or is wished for. Wishes about one's life (`dream`) are no tastes; "I'd like it short" is.
+_LESS_THAN_SO = re.compile(
+    r"(?P<past>\bused to\b(?! (?:it|that|this|\w+ing)\b)|\b(?:was|were)\b(?! (?:\w+ing|told|born|raised)\b)|\bgave up\b"
+    r"|\b(?:formerly|previously|given up|any ?more)\b"
+    r"|(?<!wish )\bi (?:\w+ly |once )?(?:lived|worked|liked|loved|preferred|studied|owned|played|hated|had)\b)"
+    r"|(?P<perhaps>\b(?:i|we)(?: \w+ly)? (?:could|might|may|should|can (?:see|picture))\b(?! \w+ (?:that|i)\b)"
+    r"|\b(?:i would|i'd)\b(?! (?:\w+ly )?(?:like|love|prefer|rather|want|enjoy|appreciate|be \w+ with|never|say)\b)"
+    r"|\b(?:almost|nearly)\b(?! (?:all|always|never|every|only|\w+ly)\b)|\b(?:hardly|barely|scarcely|rarely|seldom)\b"
+    r"|\bdoubt|\b(?:deny|pretend|hypothetical|in theory|in my dreams|if only|supposing)\b)"
+    r"|(?P<dream>(?:\b(?:would|want|hope|plan|dream|intend|aim|wish|going|(?:plann|study|train|try|hop)ing)|'d)"
+    r"(?: \w+ly)?(?: like| love)? (?:to (?!be (?:\w+ed|told)\b|get |see |hear |read |know |have )|i |that i |of ))"
+    r"|(?P<wish>(?:\bwould|'d)(?: \w+ly)? (?:like|love|want)\b|\bi (?:\w+ly )?(?:want|wish|hope)\b)",
+    re.I,
+)
+_SAYS_SO = {
+    "past": re.compile(r"\b(?:used to|was|were|had|formerly|previously|former)\b|^The user (?:\w+ly )?\w+ed\b"),
+    "perhaps": re.compile(r"\b(?:could|might|may|should|would|can|almost|nearly|hardly|barely|rarely|seldom|doubts)\b"),
+    "dream": re.compile(r"\b(?:wants?|would|wish\w*|hop(?:es|ing)|plan\w*|dream\w*|intends|aim\w*|train\w*)\b"),
+    "wish": re.compile(r"\b(?:wants?|would|wish\w*|hopes|prefers?|asks?|seeks?|likes|values|needs)\b"),
+}
 
 
 class _Own:
@@ -311,9 +330,9 @@ class _Place:
         said = gist(statement) or frozenset(content_words(statement))
         said = said - _THIN or said
         shared = sum(any(_kindred(word, other) for other in content_words(self.quote)) for word in said)
-        if 2 * shared <= len(said) or negated(self._clause) != negated(statement):
+        if 2 * shared <= len(said) or not _agrees(statement, self._clause):
             return False
-        return not self._asked() and self._of_self(statement, kind)
+        return self._meant(statement) and not self._asked() and self._of_self(statement, kind)
 
     def takes_back(self, statement: str, *, replaced: bool) -> bool:
         """Whether what was held is taken back here: by words that do, or by something else on its subject."""
@@ -323,8 +342,14 @@ class _Place:
             return True
         said, here = gist(statement), content_words(self.quote)
         shared = sum(any(_kindred(word, other) for other in here) for word in said)
-        affirmed = shared == len(said) and negated(self._clause) == negated(statement)
-        return shared > 0 and not affirmed
+        return shared > 0 and not (shared == len(said) and _agrees(statement, self._clause))
+
+    def _meant(self, statement: str) -> bool:
+        """Whether this is said to be so today, or the statement, too, says less."""
+        clauses = [*_CLAUSE.split(self._before), self._until]
+        own = max((n for n, clause in enumerate(clauses) if _I.search(clause)), default=0)
+        cues = _LESS_THAN_SO.finditer(" ".join(clauses[own:]))  # from the last clause that has its own subject
+        return all(_SAYS_SO[str(cue.lastgroup)].search(statement) for cue in cues)
 
     def _asked(self) -> bool:
         opening = self._opening[:1]
@@ -359,3 +384,17 @@ def _kindred(one: str, other: str) -> bool:
     """Whether two stems are forms of one word: "short" and "shorter"."""
     short, long = sorted((one, other), key=len)
     return one == other or (len(short) >= 4 and long.startswith(short) and len(long) - len(short) <= 3)
+
+
+def _meet(some: Collection[str], others: Collection[str]) -> bool:
+    return any(_kindred(one, other) for one in some for other in others)
+
+
+def _agrees(statement: str, text: str) -> bool:
+    """Whether a statement denies and ranks as a text does, and ranks nothing that is not ranked there."""
+    if negated(text) != negated(statement):
+        return False
+    here, said = compared(text), compared(statement)
+    if here and said:
+        return _meet(said[0], here[0]) and _meet(said[1], here[1])
+    return not said and not (here and _meet(content_words(statement), here[1]))

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from persona_sdk.text import as_data, content_words, words
 
-__all__ = ["CATEGORIES", "Checked", "Reason", "check", "clean", "gist", "negated", "same"]
+__all__ = ["CATEGORIES", "Checked", "Reason", "check", "compared", "gist", "negated", "same"]
 
 #: Why a sentence cannot be used.
 Reason: TypeAlias = Literal[
@@ -36,23 +36,29 @@ def _words(*lines: str) -> frozenset[str]:
 _ANYWHERE = {
     "religion": _words(
         "religion religions religious muslim muslims islam islamic christian christians christianity jewish jew jews",
-        "judaism hindu hindus hinduism buddhist buddhism sikh catholic catholics protestant mormon evangelical atheist",
-        "atheism agnostic church mosque synagogue temple bible biblical quran pray prayer prayers worship god jesus",
-        "allah rabbi imam priest pastor faith spiritual spirituality baptist methodist lutheran anglican pagan kosher",
-        "halal ramadan scripture scriptures devout pious",
+        "judaism hindu hindus hinduism buddhist buddhism sikh catholic catholics protestant mormon evangelical",
+        "atheist atheism agnostic church mosque synagogue temple bible biblical quran pray prayer prayers worship god",
+        "jesus allah rabbi imam priest pastor faith spiritual spirituality baptist methodist lutheran anglican pagan",
+        "kosher halal ramadan scripture scriptures devout pious churches churchgoer churchgoing mosques praying prays",
+        "worships gospel gospels sermon sermons psalm psalms hymn hymns torah talmud koran sabbath shabbat",
+        "congregation parish baptised baptized rosary christ",
     ),
     "ethnicity": _words("ethnicity ethnic racial biracial latino latina latinx hispanic caucasian aboriginal gypsy"),
     "origin": _words("immigrant immigrants refugee refugees nationality expatriate citizenship homeland migrant"),
     "health": _words(
-        "diabetes diabetic cancer depression depressed anxiety bipolar schizophrenia schizophrenic ptsd ocd hiv asthma",
-        "asthmatic arthritis epilepsy epileptic pregnant pregnancy infertility infertile miscarriage obese obesity ill",
-        "illness illnesses disease diseases disorder disorders diagnosis diagnosed addiction addict alcoholic insomnia",
-        "dementia alzheimer alzheimer's migraine migraines allergy allergies allergic coeliac celiac",
-        "medication medications symptom symptoms sick sickness",
+        "diabetes diabetic cancer depression depressed anxiety bipolar schizophrenia schizophrenic ptsd ocd hiv",
+        "asthma asthmatic arthritis epilepsy epileptic pregnant pregnancy infertility infertile miscarriage obese",
+        "obesity ill illness illnesses disease diseases disorder disorders diagnosis diagnosed addiction addict",
+        "alcoholic insomnia dementia alzheimer alzheimer's migraine migraines allergy allergies allergic coeliac",
+        "celiac medication medications symptom symptoms sick sickness insulin antidepressant antidepressants",
+        "antibiotics therapy therapies psychotherapy chemotherapy chemo dialysis inhaler painkillers statins prozac",
+        "xanax ritalin adderall ssri ssris rehab overweight underweight bmi hypertension cholesterol menopause ivf",
+        "prescription prescriptions vaccinated unvaccinated",
     ),
     "disability": _words(
         "disability disabilities disabled wheelchair autistic autism adhd dyslexia dyslexic neurodivergent asperger",
-        "aspergers paraplegic quadriplegic amputee impairment impaired handicapped handicap",
+        "aspergers paraplegic quadriplegic amputee impairment impaired handicapped handicap wheelchairs crutches",
+        "braille prosthesis prosthetic cochlear",
     ),
     "orientation": _words(
         "gay lesbian lesbians bisexual queer asexual homosexual homosexuality heterosexual pansexual lgbt lgbtq",
@@ -62,24 +68,42 @@ _ANYWHERE = {
     "politics": _words(
         "republican republicans democrat democrats socialist socialism communist communism marxist libertarian",
         "libertarians tory tories conservatives liberals leftist leftists anarchist fascist fascism politically vote",
-        "votes voted voter voters voting zionist trump biden activist feminist feminism",
+        "votes voted voter voters voting zionist trump biden activist feminist feminism abortion abortions",
+        "immigration brexit maga centrist centrists capitalism capitalist prolife prochoice",
     ),
     "union": _words("union unions unionist unionised unionized"),
     "age": _words(
         "elderly teenager teenagers teenage teen teens adolescent millennial millennials boomer boomers pensioner",
-        "octogenarian septuagenarian twenties thirties forties fifties sixties seventies eighties",
+        "octogenarian septuagenarian twenties thirties forties fifties sixties seventies eighties retired retiree",
+        "retirees grandchild grandchildren grandkids grandson grandsons granddaughter granddaughters",
     ),
 }
 _PHRASES = {
-    "disability": re.compile(r"\b(?:hard of|hearing) (?:hearing|loss)\b"),
+    "disability": re.compile(
+        r"\b(?:hard of hearing|hearing (?:loss|aids?)|screen[ -]?readers?|guide dogs?|sign language|low vision"
+        r"|white cane|(?:mobility|walking) aids?)\b"
+    ),
     "gender": re.compile(r"\bnon-binary\b"),
-    "health": re.compile(r"\b(?:mental|chronic|eating) (?:health|pain|fatigue|condition|disorder)s?\b"),
+    "health": re.compile(
+        r"\b(?:(?:mental|chronic|eating) (?:health|pain|fatigue|condition|disorder)s?|blood (?:pressure|sugar)"
+        r"|los\w+ weight|weight loss|diet for (?:\w+ )?health|(?:for )?(?:health|medical) reasons"
+        r"|(?:lactose|gluten) intoleran\w+|(?:sees?|visits?) (?:a |their )?(?:therapist|psych(?:iatr|olog)ist)s?)\b"
+    ),
     "ethnicity": re.compile(r"\b(?:skin colou?r|of colou?r)\b"),
     "politics": re.compile(
-        r"\b(?:political (?:views?|opinions?|beliefs?|party|affiliation|leanings?)|(?:left|right)[ -]wing)\b"
+        r"\b(?:political (?:views?|opinions?|beliefs?|party|affiliation|leanings?)|(?:pro|anti)[ -](?:life|choice|gun)"
+        r"|(?:left|right|liberal|conservative)[ -](?:wing|leaning|of[ -]cent\w+)|gun (?:control|rights?|laws?|owner\w*)"
+        r"|(?:conservative|progressive|liberal) (?:values|policies|politics|views|causes|party|candidates?)"
+        r"|(?:higher|lower|more|raising|cutting) taxes|tax(?:es|ing)? (?:cuts|(?:(?:on|for) )?the (?:rich|wealthy))"
+        r"|wealth tax|welfare (?:state|program\w*|benefits?|spending|cuts)|(?:on|supports|opposes) welfare|open borders"
+        r"|death penalty|capital punishment|(?:gay|same-sex) marriage|border (?:control|wall|security)"
+        r"|affirmative action|minimum wage|universal health ?care)\b"
     ),
+    "religion": re.compile(r"\b(?:(?:sunday|friday|weekly) services?|(?:attends?|goes to) (?:services?|mass))\b"),
     "age": re.compile(
-        r"\b(?:years?[ -]old|middle[ -]aged|senior citizens?|young (?:adult|person|people)s?|gen z|aged \d+|\d0s)\b"
+        r"\b(?:years?[ -]old|middle[ -]aged|senior citizens?|young (?:adult|person|people)s?|gen z|aged \d+|\d0s"
+        r"|empty[ -]nest\w*|born in (?:19|20)\d\d|(?:in|attends) (?:high|middle|primary|elementary) school"
+        r"|(?:on|draws|receives) a pension)\b"
     ),
 }
 _DEMONYMS = _words(
@@ -100,7 +124,7 @@ _OF_SELF = {
     ),
     "politics": _words("conservative liberal progressive labour"),
     "religion": _words("orthodox believer"),
-    "age": _words("young old older younger child kid minor aged"),
+    "age": _words("young old older younger child kid minor aged grandmother grandfather grandparent grandma grandpa"),
 }
 _SELF = re.compile(
     r"\b(?:is|was|being|as|identifies|born)\b"
@@ -152,7 +176,21 @@ _NEGATIONS = _words(
     "not no never none neither nor without cannot avoid avoids avoided avoiding dislike dislikes disliked hate hates",
     "hated refuse refuses detest detests despise despises loathe loathes reject rejects rejected stopped quit dont",
 )
-_CONTRAST = re.compile(r"\b(?:rather than|instead of|over|versus|compared (?:to|with)|more than|as opposed to)\b", re.I)
+#: What sets one thing against another; "more than ten years" does not, nor does "over" where nothing is liked.
+_CONTRAST = re.compile(
+    r"\b(?:rather than|instead of|versus|compared (?:to|with)|as opposed to|(?P<over>over)|(?P<as>as (?:much|often) as)"
+    r"|than(?! (?:\d|(?:an? )?(?:hour|minute|day|week|month|year|few|one|two|three|ten)\b)))\b",
+    re.IGNORECASE,
+)
+_CHOOSES = re.compile(r"\b(?:prefer|choose|chose|favou?r|pick|select|value|like|love|take|hate)", re.IGNORECASE)
+#: "Prefers tea to coffee", but not "prefers to read", "prefers answers to be short", "prefers listening to music".
+_PREFERS_TO = re.compile(
+    r"\bprefer\w* (?!to\b)(?:(?!\b(?:listening|going|talking|speaking|straight|back|close|closer|up) )[^,;]){1,80}?"
+    r"( to )(?!(?:be|have|get|come|go|include|contain|use|keep|stay|start|end|read|look|sound|feel|do|make|take|show"
+    r"|tell|give|explain|ask|the point)\b)",
+    re.IGNORECASE,
+)
+_LESS = re.compile(r"\b(?:less|fewer|worse)\b", re.IGNORECASE)
 
 # -- the subject ----------------------------------------------------------------------------------------------------
 
@@ -188,20 +226,13 @@ class Checked(NamedTuple):
     reason: Reason = ""
 
 
-def clean(sentence: str, sources: Sequence[str] = (), *, allowed: frozenset[str] = frozenset()) -> str | None:
-    """Return a proposed sentence as it can be tested and remembered; None if it cannot (paper: 2501.11549, section 3).
-
-    `sources` are the texts it must not copy from, `allowed` the categories of protected attributes it may speak of.
-    """
-    return check(sentence, sources, allowed=allowed).sentence
-
-
 def check(
     sentence: str, sources: Sequence[str] = (), *, allowed: frozenset[str] = frozenset(), own: str = ""
 ) -> Checked:
-    """Do what `clean` does, and say why a sentence cannot be used.
+    """Return a proposed sentence as it can be tested and remembered, or why not (paper: 2501.11549, section 3).
 
-    `own` is what the person themselves said: names that occur in it may stand.
+    `sources` are texts it must not copy from, `allowed` the categories of protected attributes it may speak of, `own`
+    is what the person themselves said: names that occur in it may stand.
     """
     line = _first_line(sentence)
     if not line:
@@ -234,10 +265,26 @@ def same(a: str, b: str) -> bool:
 
 
 def gist(sentence: str) -> frozenset[str]:
-    """Return the stems that say what a sentence is about, up to what it sets against it ("… rather than …")."""
-    contrast = _CONTRAST.search(sentence)
-    before = content_words(sentence[: contrast.start()]) - _FRAME if contrast else set()
-    return frozenset(before or content_words(sentence) - _FRAME)
+    """Return the stems that say what a sentence is about: of what it compares, what it puts first."""
+    sides = compared(sentence)
+    return sides[0] if sides else frozenset(content_words(sentence) - _FRAME)
+
+
+def compared(text: str) -> tuple[frozenset[str], frozenset[str]] | None:
+    """Return the stems of what a text puts first, and of what it sets that against; None if it compares nothing."""
+    chosen, denied = _CHOOSES.search(text), negated(text)
+    for found in _CONTRAST.finditer(text):
+        start, end = found.span()
+        if not (found["over"] and not (chosen and chosen.start() < start)) and not (found["as"] and not denied):
+            less = _LESS.search(text, 0, start)
+            break
+    else:
+        if not (prefers := _PREFERS_TO.search(text)):
+            return None
+        (start, end), less = prefers.span(1), None
+    first, other = (content_words(part) - _FRAME - {"less", "fewer", "wors"} for part in (text[:start], text[end:]))
+    first, other = (other, first) if less else (first, other)
+    return (frozenset(first), frozenset(other - first)) if first and other - first else None
 
 
 def negated(text: str) -> bool:

@@ -33,7 +33,7 @@ T = TypeVar("T", bound=BaseModel)
 
 #: Characters of one text that are shown: alone in a question, and among several. Small models have little room.
 ONE_TEXT, SEVERAL_TEXTS, EARLIER_TURN = 2_000, 500, 300
-#: Earlier sentences that are shown as tried without success, the newest.
+#: Earlier sentences that are shown where others are wanted, the newest.
 SHOWN_TRIED = 12
 
 
@@ -258,7 +258,7 @@ def about_choices(choices: Sequence[Choice], number: int, tried: Sequence[str] |
     """Ask what several choices of one person have in common.
 
     Without `tried`, for facts and preferences (paper: arXiv 2505.13257, where a model writes them from four
-    choices). With it, for explanations that differ from those which did not hold (paper: arXiv 2506.05598).
+    choices). With it, for explanations that differ from those proposed before (as in arXiv 2506.05598).
     """
     limit = SEVERAL_TEXTS if len(choices) <= 4 else SEVERAL_TEXTS // 2
     shown = [
@@ -278,8 +278,8 @@ def about_choices(choices: Sequence[Choice], number: int, tried: Sequence[str] |
         return [_system(task, _RULES, _DATA), _user(_EXAMPLE_CHOICES, asked), _answer(found), _user(*shown, asked)]
     task = (
         f"{seen} Find explanations: sentences that each tell most of the picked answers from the ones left. The "
-        "explanations in <tried> were tested on other picks of this person and did not hold; do not repeat or reword "
-        f"them. Give up to {number} others that differ from each other, each beginning 'The user prefers', 'The user "
+        "explanations in <proposed> were proposed before, and others are wanted: do not repeat or reword them. Give up "
+        f"to {number} that differ from those and from each other, each beginning 'The user prefers', 'The user "
         "dislikes' or 'The user values'. Look at content, tone, length, order, certainty and purpose in turn."
     )
     asked, found = "What else could explain these picks?", Explanations(sentences=[EXAMPLES[6], EXAMPLES[7]])
@@ -288,7 +288,7 @@ def about_choices(choices: Sequence[Choice], number: int, tried: Sequence[str] |
 
 
 def _tried(sentences: Sequence[str]) -> list[str]:
-    return ["<tried>", *(f"- {excerpt(sentence, 240)}" for sentence in sentences[-SHOWN_TRIED:]), "</tried>"]
+    return ["<proposed>", *(f"- {excerpt(sentence, 240)}" for sentence in sentences[-SHOWN_TRIED:]), "</proposed>"]
 
 
 def about_turn(profile: Sequence[str], personality: Sequence[str], earlier: Sequence[str], newest: str) -> Messages:

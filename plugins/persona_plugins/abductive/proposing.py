@@ -80,9 +80,9 @@ class Proposer:
     def contrasts(
         self, choices: Sequence[Choice], journal: Journal | None = None, tried: Sequence[str] = (), number: int = 6
     ) -> tuple[str, ...]:
-        """Propose other explanations than those `tried` without success, from the last eight choices at most.
+        """Propose other explanations than those `tried` before, from the last eight choices at most.
 
-        Proposing again where a test failed follows SynthesizeMe (paper: arXiv 2506.05598).
+        Proposing again follows SynthesizeMe (paper: arXiv 2506.05598), where a test failed; here nothing is tested yet.
         """
         shown = choices[-SHOWN_AGAIN:]
         if not shown:

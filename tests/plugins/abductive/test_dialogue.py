@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 
 from persona_plugins.abductive import prompts
 from persona_plugins.abductive.dialogue import ENDS, MOST_HELD, Held, Portrait, Reader
-from persona_plugins.abductive.hygiene import clean
+from persona_plugins.abductive.hygiene import check
 from persona_plugins.abductive.prompts import Added, Changes, Withdrawn
 from persona_sdk import calling
 from persona_sdk.calling import Caller, Limits
@@ -310,7 +310,7 @@ def test_what_the_small_local_model_reads_was_said() -> None:
     reader = Reader(Caller(ChatLocal(max_tokens=400), name="local", limits=Limits(attempts=1)))
     for one in reader.read(told).held:
         assert one.quote in told[one.turn - 1].text
-        assert clean(one.statement) == one.statement
+        assert check(one.statement).sentence == one.statement
     assert reader.spent().calls >= 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -113,6 +114,84 @@ NOT_SAID = [
 ]
 
 
+#: A turn, its quote, and a statement that is plainer than the turn is, or ranks what it compares otherwise.
+SAID_OTHERWISE = [
+    ("I used to live in Paris.", "live in Paris", "The user lives in Paris."),
+    ("I used to live in Paris and work as a nurse.", "work as a nurse", "The user works as a nurse."),
+    ("I lived in Paris.", "I lived in Paris", "The user lives in Paris."),
+    ("I was a nurse.", "I was a nurse", "The user is a nurse."),
+    ("I gave up coffee.", "coffee", "The user drinks coffee."),
+    ("I wish I worked as a nurse.", "I worked as a nurse", "The user works as a nurse."),
+    ("I want to work as a nurse.", "work as a nurse", "The user works as a nurse."),
+    ("I would love to live in Paris.", "live in Paris", "The user lives in Paris."),
+    ("I'd love to live in Paris.", "live in Paris", "The user loves living in Paris."),
+    ("I would like a dog.", "a dog", "The user has a dog."),
+    ("I almost became a doctor.", "became a doctor", "The user is a doctor."),
+    ("I nearly became a doctor.", "became a doctor", "The user is a doctor."),
+    ("I could see myself as a doctor.", "myself as a doctor", "The user is a doctor."),
+    ("I might move to Paris.", "move to Paris", "The user moves to Paris."),
+    ("I'd live in Paris.", "live in Paris", "The user lives in Paris."),
+    ("I pretend that I am a doctor.", "I am a doctor", "The user is a doctor."),
+    ("In my dreams I am a doctor.", "I am a doctor", "The user is a doctor."),
+    ("I rarely eat meat.", "eat meat", "The user eats meat."),
+    ("I doubt that I prefer short answers.", "I prefer short answers", "The user prefers short answers."),
+    ("The letter reads as follows. I am a lawyer.", "I am a lawyer", "The user is a lawyer."),
+    ("The letter reads: I am a lawyer.", "I am a lawyer", "The user is a lawyer."),
+    ("I like tea less than coffee.", "I like tea less than coffee", "The user likes tea more than coffee."),
+    ("I like tea less than coffee.", "I like tea", "The user likes tea."),
+    ("I prefer coffee to tea.", "I prefer coffee to tea", "The user prefers tea to coffee."),
+    ("I prefer coffee to tea.", "coffee to tea", "The user prefers tea over coffee."),
+    ("I prefer coffee to tea.", "tea", "The user prefers tea."),
+    ("I prefer coffee.", "I prefer coffee", "The user prefers coffee to tea."),
+    ("I drink tea rather than coffee.", "tea rather than coffee", "The user drinks coffee rather than tea."),
+    ("I walk instead of driving.", "I walk instead of driving", "The user drives instead of walking."),
+    ("I like cats more than dogs.", "cats more than dogs", "The user likes dogs more than cats."),
+    ("I like green tea over black tea.", "green tea over black tea", "The user likes black tea over green tea."),
+    ("I'd rather have tea than coffee.", "have tea than coffee", "The user prefers coffee to tea."),
+]
+
+#: The same where it is no plainer, and ranks alike.
+SAID_ALIKE = [
+    ("I used to live in Paris, but now I live in Lyon.", "I live in Lyon", "The user lives in Lyon."),
+    ("I used to live in Paris, now I live in Lyon and work nights.", "work nights", "The user works nights."),
+    ("I live in Lyon and used to live in Paris.", "I live in Lyon", "The user lives in Lyon."),
+    ("I used to live in Paris.", "I used to live in Paris", "The user used to live in Paris."),
+    ("I am used to working nights.", "used to working nights", "The user works nights."),
+    ("I was born in Paris.", "I was born in Paris", "The user was born in Paris."),
+    ("I have lived in Paris for more than ten years.", "I have lived in Paris", "The user lives in Paris."),
+    ("I wish I worked as a nurse.", "I wish I worked as a nurse", "The user wishes they worked as a nurse."),
+    ("I would love to live in Paris.", "I would love to live in Paris", "The user would love to live in Paris."),
+    ("I want to work as a nurse.", "I want to work as a nurse", "The user wants to work as a nurse."),
+    ("I would like short answers.", "I would like short answers", "The user wants short answers."),
+    ("I'd like short answers.", "short answers", "The user prefers short answers."),
+    ("I want to be told the price first.", "be told the price first", "The user prefers being told the price first."),
+    ("I almost always cook at home.", "cook at home", "The user cooks at home."),
+    ("I should mention that I am a doctor.", "I am a doctor", "The user is a doctor."),
+    ("My preferences are as follows. I like short answers.", "I like short answers", "The user likes short answers."),
+    ("As I said: I am a lawyer.", "I am a lawyer", "The user is a lawyer."),
+    ("I prefer coffee to tea.", "I prefer coffee to tea", "The user prefers coffee to tea."),
+    ("I prefer coffee to tea.", "I prefer coffee", "The user prefers coffee over tea."),
+    ("I prefer coffee to tea.", "I prefer coffee to tea", "The user likes coffee."),
+    ("I like tea less than coffee.", "I like tea less than coffee", "The user likes coffee more than tea."),
+    ("I like tea less than coffee.", "I like tea less than coffee", "The user likes tea less than coffee."),
+    ("I'd rather have tea than coffee.", "have tea than coffee", "The user prefers tea to coffee."),
+    ("I drink tea rather than coffee.", "tea rather than coffee", "The user drinks tea instead of coffee."),
+    ("I prefer to read on paper.", "I prefer to read on paper", "The user prefers to read on paper."),
+    ("I prefer answers to be short.", "I prefer answers to be short", "The user prefers short answers."),
+    ("I prefer listening to music.", "I prefer listening to music", "The user likes listening to music."),
+]
+
+
+@pytest.mark.parametrize(("text", "quote", "statement"), SAID_OTHERWISE)
+def test_what_was_so_may_be_so_or_is_ranked_otherwise_is_not_held(text: str, quote: str, statement: str) -> None:
+    assert not held(text, statement, quote, "preference")
+
+
+@pytest.mark.parametrize(("text", "quote", "statement"), SAID_ALIKE)
+def test_what_is_no_plainer_than_what_was_said_is_held(text: str, quote: str, statement: str) -> None:
+    assert held(text, statement, quote, "preference")
+
+
 @pytest.mark.parametrize(("text", "statement", "quote", "kind"), SAID)
 def test_what_a_person_says_of_themselves_is_held(text: str, statement: str, quote: str, kind: str) -> None:
     assert held(text, statement, quote, kind)
@@ -162,3 +241,21 @@ def test_a_contrary_takes_the_place_of_what_it_denies_and_a_repetition_changes_n
     reader = Reader(Scripted(lambda _: answers.pop(0)))
     portrait = reader.read(turns("I drink coffee.", "I am drinking coffee.", "I don't drink coffee."))
     assert [(h.statement, h.turn) for h in portrait.held] == [("The user does not drink coffee.", 3)]
+
+
+def test_an_order_of_preference_that_is_turned_round_takes_the_place_of_the_old_one() -> None:
+    answers = [
+        adds("The user prefers coffee to tea.", "I prefer coffee to tea", "preference"),
+        adds("The user prefers tea to coffee.", "I prefer tea to coffee", "preference"),
+    ]
+    portrait = Reader(Scripted(lambda _: answers.pop(0))).read(
+        turns("I prefer coffee to tea.", "I prefer tea to coffee.")
+    )
+    assert [h.statement for h in portrait.held] == ["The user prefers tea to coffee."]
+
+
+@pytest.mark.parametrize("unit", ["tea over ", "i prefer a ", "as much as tea ", "i want to like, ", "tea as follows "])
+def test_a_quote_that_stands_everywhere_takes_little_time(unit: str) -> None:
+    began = time.perf_counter()
+    held(unit * (4_000 // len(unit)), "The user likes tea over coffee.", unit.split(maxsplit=1)[0], "preference")
+    assert time.perf_counter() - began < 5

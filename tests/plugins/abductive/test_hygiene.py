@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from persona_plugins.abductive.hygiene import CATEGORIES, MOST_WORDS, check, clean, same
+from persona_plugins.abductive.hygiene import CATEGORIES, MOST_WORDS, check, compared, same
 from persona_sdk.text import as_data, words
 
 SHORT = "The user prefers short answers."
@@ -96,7 +96,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("written", "kept"), REPAIRED)
 def test_what_is_kept_is_a_sentence_about_the_user(written: str, kept: str) -> None:
-    assert clean(written) == kept
+    assert check(written).sentence == kept
 
 
 @pytest.mark.parametrize(("written", "reason"), REFUSED)
@@ -119,19 +119,98 @@ def test_what_is_not_kept_is_refused_for_its_reason(written: str, reason: str) -
         ("The user is a socialist.", "politics"),
         ("The user is a union member.", "union"),
         ("The user is a teenager.", "age"),
+        ("The user supports abortion rights.", "politics"),
+        ("The user opposes immigration.", "politics"),
+        ("The user is pro-life.", "politics"),
+        ("The user is pro choice.", "politics"),
+        ("The user favours higher taxes on the rich.", "politics"),
+        ("The user supports taxing the wealthy.", "politics"),
+        ("The user supports stricter gun control.", "politics"),
+        ("The user opposes welfare programmes.", "politics"),
+        ("The user prefers left-leaning arguments.", "politics"),
+        ("The user prefers right-leaning sources.", "politics"),
+        ("The user votes in every election.", "politics"),
+        ("The user takes insulin.", "health"),
+        ("The user takes antidepressants.", "health"),
+        ("The user goes to therapy.", "health"),
+        ("The user sees a psychiatrist.", "health"),
+        ("The user takes medication.", "health"),
+        ("The user is overweight.", "health"),
+        ("The user wants to lose weight.", "health"),
+        ("The user keeps a diet for their health.", "health"),
+        ("The user uses a screen reader.", "disability"),
+        ("The user uses a wheelchair.", "disability"),
+        ("The user has hearing aids.", "disability"),
+        ("The user attends Sunday services.", "religion"),
+        ("The user reads the gospel.", "religion"),
+        ("The user says a prayer every day.", "religion"),
+        ("The user goes to church.", "religion"),
+        ("The user is retired.", "age"),
+        ("The user has grandchildren.", "age"),
+        ("The user is a grandmother.", "age"),
     ],
 )
 def test_a_protected_category_is_kept_only_where_it_is_allowed(written: str, category: str) -> None:
     assert check(written).reason == "protected"
-    assert clean(written, allowed=ALL - {category}) is None or category == "ethnicity"  # "mixed" is of its own
-    assert clean(written, allowed=frozenset({category})) == written
+    assert check(written, allowed=ALL - {category}).sentence is None or category == "ethnicity"  # "mixed" is of its own
+    assert check(written, allowed=frozenset({category})).sentence == written
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "prefers a right-aligned layout",
+        "likes the left bank of the river",
+        "leans towards the left lane when cycling",
+        "enjoys serving food",
+        "enjoys quick services and friendly staff",
+        "attends evening classes",
+        "works out at the gym",
+        "likes heavyweight paper",
+        "wants plain help with taxes",
+        "cares about animal welfare",
+        "prefers pro tips",
+        "values life and choice in games",
+        "reads a lot on a screen",
+        "likes hearing both sides",
+        "prefers liberal use of examples",
+        "works as a psychologist",
+        "likes grand designs",
+        "is tired of long answers",
+        "prefers control over every detail",
+        "loses patience with long answers",
+    ],
+)
+def test_what_only_sounds_protected_may_stand(harmless: str) -> None:
+    assert check(f"The user {harmless}.").sentence == f"The user {harmless}."
+
+
+@pytest.mark.parametrize(
+    ("text", "sides"),
+    [
+        ("The user prefers tea to coffee.", ({"tea"}, {"coffe"})),
+        ("The user likes tea less than coffee.", ({"coffe"}, {"tea"})),
+        ("I like green tea over black tea", ({"green", "tea"}, {"black"})),
+        ("I don't like tea as much as coffee", ({"tea"}, {"coffe"})),
+        ("I like tea as much as coffee", None),
+        ("I prefer to read", None),
+        ("I prefer answers to be short", None),
+        ("I prefer listening to music", None),
+        ("I work over the weekend", None),
+        ("I like tea more than anything", None),
+        ("I have slept for more than ten hours", None),
+        ("", None),
+    ],
+)
+def test_what_a_text_puts_before_what(text: str, sides: object) -> None:
+    assert compared(text) == sides
 
 
 def test_six_words_in_a_row_from_a_source_are_copied_and_five_are_not() -> None:
     source = 'He said: "Plain words, with a number in every single SENTENCE."'
     assert check("The user prefers plain words with a number in every line.", [source]).reason == "copied"
-    assert clean("The user prefers plain words with a number for everything.", [source])
-    assert clean("The user prefers plain words with a number in every line.", ["", "something else"])
+    assert check("The user prefers plain words with a number for everything.", [source]).sentence
+    assert check("The user prefers plain words with a number in every line.", ["", "something else"]).sentence
 
 
 def test_names_the_person_said_themselves_may_stand() -> None:
@@ -149,6 +228,8 @@ def test_names_the_person_said_themselves_may_stand() -> None:
         ("The user likes lists.", "The user does not like lists.", False),
         ("The user likes lists.", "The user dislikes lists.", False),
         ("The user prefers short rather than long texts.", "The user prefers long rather than short texts.", False),
+        ("The user prefers tea to coffee.", "The user prefers coffee to tea.", False),
+        ("The user likes tea less than coffee.", "The user likes coffee more than tea.", True),
         ("The user prefers figures and dates.", "The user prefers jokes and stories.", False),
         ("The user.", "The user", True),
     ],
@@ -176,16 +257,16 @@ _PARTS = st.sampled_from(
 @example("They don't. ")
 @example("ﬁ ｉｇｎｏｒｅ \ud800")
 def test_anything_may_come_in_and_only_clean_sentences_come_out(text: str) -> None:
-    found = clean(text, [text[:50], "a source"], allowed=ALL)
+    found = check(text, [text[:50], "a source"], allowed=ALL).sentence
     if found is not None:
-        assert clean(found, ["a source"], allowed=ALL) == found
+        assert check(found, ["a source"], allowed=ALL).sentence == found
         assert found.startswith("The user")
         assert found.endswith(".")
         assert found == as_data(found, 1_000)
         assert 3 <= len(found.split()) <= MOST_WORDS
         assert not set(found) & set('<>{}[]|\\`"@=*_~^\n')
-    strict = clean(text)
-    assert strict is None or clean(strict) == strict
+    strict = check(text).sentence
+    assert strict is None or check(strict).sentence == strict
     assert same(text, text) or not words(text) or found is None
 
 
@@ -196,5 +277,5 @@ def test_any_two_texts_can_be_compared(a: str, b: str) -> None:
 
 def test_long_texts_take_little_time() -> None:
     long = "The user prefers short answers " * 30_000
-    assert clean(long, [long]) is None
-    assert clean("The user wants tables of figures.", [long]) == "The user wants tables of figures."
+    assert check(long, [long]).sentence is None
+    assert check("The user wants tables of figures.", [long]).sentence == "The user wants tables of figures."

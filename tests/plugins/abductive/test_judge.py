@@ -12,6 +12,7 @@ from persona_plugins.abductive.scorers.judge import JudgeScorer
 from persona_sdk import calling
 from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import ModelError
+from persona_sdk.evaluation.preference import preference_judge
 from persona_sdk.scoring import Offer
 from tests.support.openai_server import openai_server
 
@@ -78,18 +79,31 @@ def test_a_model_that_always_picks_what_comes_first_says_nothing(server, judge) 
 @pytest.mark.parametrize(
     "answer", ["nonsense", '{"pick": "fir', '{"pick": "erste"}', "用户喜欢第一个", "", '{"pick": 1}']
 )
-def test_what_cannot_be_read_counts_for_neither(server, judge, answer) -> None:
+def test_where_one_order_cannot_be_read_the_offer_says_nothing(server, judge, answer) -> None:
     server.reply = lambda request: answer
     assert judge.score([EGG], [BRIEF]) == [[[0.0, 0.0]]]
     assert judge.spent().failed == 2
     server.reply = lambda request: answer if shown(request, "first") == EGG.answers[0] else '{"pick": "second"}'
-    assert judge.score([EGG], [BRIEF]) == [[[0.5, 0.0]]]
+    assert judge.score([EGG], [BRIEF]) == [[[0.0, 0.0]]]
 
 
 def test_of_several_answers_a_value_is_the_mean_over_pairs(server, judge) -> None:
     offer = Offer("How?", ("Slowly, and with a lot of care.", "Slowly.", "Slowly, with care."))
     assert judge.score([offer, EGG], [BRIEF]) == [[[0.0, 1.0, 0.5]], [[1.0, 0.0]]]
     assert len(server.requests) == 3 * 2 + 2
+
+
+def test_one_pair_that_cannot_be_read_silences_its_offer_only(server, judge) -> None:
+    offer = Offer("How?", ("Slowly, and with a lot of care.", "Slowly.", "Slowly, with care."))
+    server.reply = lambda request: "" if "lot" in shown(request, "first") else by_length(request)
+    assert judge.score([offer, EGG], [BRIEF]) == [[[0.0] * 3], [[1.0, 0.0]]]
+
+
+def test_what_is_equal_is_asked_once(server, judge) -> None:
+    assert judge.score([EGG] * 10, [BRIEF, CHATTY, BRIEF]) == [[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]] * 10
+    assert len(server.requests) == 4
+    server.reply = lambda request: '{"pick": "first"}'
+    assert judge.score([Offer("How?", ("Slowly.", "Slowly."))], [BRIEF]) == [[[0.5, 0.5]]]
 
 
 def test_nothing_to_score_asks_nothing(server, judge) -> None:
@@ -114,9 +128,9 @@ def test_answers_are_shown_as_data(server, judge) -> None:
         assert "<|im_start|>" not in user
 
 
-def test_a_text_the_model_refuses_counts_for_neither_and_a_refused_key_is_an_error(server, judge) -> None:
+def test_a_text_the_model_refuses_says_nothing_and_a_refused_key_is_an_error(server, judge) -> None:
     server.judge = lambda request: "400" if "Well" in shown(request, "first") else None
-    assert judge.score([EGG], [BRIEF]) == [[[0.5, 0.0]]]
+    assert judge.score([EGG], [BRIEF]) == [[[0.0, 0.0]]]
     server.judge = lambda request: "401"
     with pytest.raises(ModelError) as error:
         judge.score([EGG], [CHATTY])
@@ -127,3 +141,13 @@ def test_calls_run_side_by_side_and_the_order_they_end_in_does_not_matter(server
     offers = [Offer(f"How {n}?", ("a" * 10, "b" * 30, "c" * 20)) for n in range(6)]
     assert judge.score(offers, [BRIEF, CHATTY]) == [[[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]]] * 6
     assert server.most_at_once > 1
+
+
+def test_a_judge_of_personas_keeps_to_its_limits(server) -> None:
+    server.reply = lambda request: '{"better": "second"}'
+    model = ChatOpenAI(model="scripted", base_url=server.url, api_key="none", max_retries=0)
+    prefers = preference_judge(model, "scripted", Limits(max_calls=1))
+    assert prefers(BRIEF, CHATTY) == "second"
+    with pytest.raises(ModelError):
+        prefers(CHATTY, BRIEF)
+    assert preference_judge(model, "scripted")(BRIEF, CHATTY) == "second"

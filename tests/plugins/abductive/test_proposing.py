@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_openai import ChatOpenAI
 
 from persona_plugins.abductive import prompts
-from persona_plugins.abductive.hygiene import clean
+from persona_plugins.abductive.hygiene import check
 from persona_plugins.abductive.prompts import excerpt
 from persona_plugins.abductive.proposing import Proposer
 from persona_sdk import calling
@@ -153,11 +153,13 @@ def test_several_choices_give_preferences_and_facts_without_repetitions(server, 
     assert proposer.several([]) == ()
 
 
-def test_contrasts_are_other_explanations_than_those_that_did_not_hold(server, caller) -> None:
+def test_contrasts_are_other_explanations_than_those_proposed_before(server, caller) -> None:
     says(server, {"sentences": ["The user prefers short replies.", "The user values numbers."]})
     proposer = Proposer(caller)
     assert proposer.contrasts([EGG], None, ("The user likes short answers.",)) == ("The user values numbers.",)
     assert "- The user likes short answers." in asked(server)
+    assert "proposed before" in asked(server)
+    assert "did not hold" not in asked(server)  # nothing has been tested yet
     assert proposer.discarded() == {"known": 1}
     assert proposer.contrasts([], None, ()) == ()
 
@@ -194,8 +196,8 @@ def test_counts_are_right_from_many_threads(server, caller) -> None:
 
 def test_exemplars_are_clean_themselves_and_repeating_one_is_copying(server, caller) -> None:
     for question, picked, other, sentence in prompts._EXEMPLARS:
-        assert clean(sentence, [question, picked, other]) == sentence
-    assert [clean(sentence) for sentence in prompts.EXAMPLES] == list(prompts.EXAMPLES)
+        assert check(sentence, [question, picked, other]).sentence == sentence
+    assert [check(sentence).sentence for sentence in prompts.EXAMPLES] == list(prompts.EXAMPLES)
     says(server, *({"sentence": sentence} for sentence in prompts.EXAMPLES[:2]))
     proposer = Proposer(caller)
     assert proposer.pair(EGG).chosen is None
@@ -214,7 +216,7 @@ def test_nothing_unclean_comes_from_the_small_local_model() -> None:
     pair = proposer.pair(choices[0])
     found = [*proposer.several(choices), *proposer.contrasts(choices, None, (SHORT,)), pair.chosen, pair.rejected]
     sources = [text for c in choices for text in (c.prompt, c.chosen, c.rejected)]
-    assert all(clean(sentence, sources) == sentence for sentence in found if sentence is not None)
+    assert all(check(sentence, sources).sentence == sentence for sentence in found if sentence is not None)
     assert proposer.spent().calls >= 4
 
 

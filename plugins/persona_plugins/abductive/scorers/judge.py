@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import TypeAlias
 
 from persona_plugins.abductive.prompts import Asks, Pick, about_two_answers, ask
 from persona_sdk.language import Journal, Spent
@@ -12,16 +13,21 @@ from persona_sdk.workers import side_by_side
 
 __all__ = ["JudgeScorer"]
 
+#: A sentence, a prompt, and two answers in the order they are shown in.
+_Question: TypeAlias = tuple[str, str, str, str]
+
 
 class JudgeScorer(StatementScorer):
     """Asks a chat model which answer a person of the sentence prefers (paper: arXiv 2501.11549, persona accuracy).
 
     An answer's value is the share of the two calls, one per order, that picked it: 0, ½ or 1; of more than two answers
-    it is the mean over all pairs with it. A call that gave nothing readable counts for neither. `at_once` is how many
-    calls it has under way. Two calls per sentence and pair of answers: the dearest of the scorers.
+    it is the mean over all pairs with it. If a call gave nothing readable, all answers of its offer get 0: one order
+    alone would say more of where an answer stood than of the answer. `at_once` is how many calls it has under way. Two
+    calls per sentence and pair of answers, those that are equal asked once: the dearest of the scorers.
     """
 
     name = "judge"
+    quick = False
 
     def __init__(self, caller: Asks, *, at_once: int = 4) -> None:
         self._caller, self._at_once = caller, at_once
@@ -34,30 +40,21 @@ class JudgeScorer(StatementScorer):
         Raises:
             ModelError: the model answers nobody: the key, the budget.
         """
-        found = [[[0.0] * len(offer.answers) for _ in statements] for offer in offers]
-        calls = [
-            (o, s, pair)
-            for o, offer in enumerate(offers)
-            for s in range(len(statements))
-            for a, b in combinations(range(len(offer.answers)), 2)
-            for pair in ((a, b), (b, a))
-        ]
-        picked: dict[tuple[int, int, tuple[int, int]], int] = {}
+        picked: dict[_Question, bool] = {}
 
-        def judge(call: tuple[int, int, tuple[int, int]]) -> None:
-            o, s, (first, second) = call
-            answers = offers[o].answers
-            messages = about_two_answers(statements[s], offers[o].prompt, answers[first], answers[second])
-            answer = ask(self._caller, messages, Pick, journal)
+        def judge(question: _Question) -> None:
+            answer = ask(self._caller, about_two_answers(*question), Pick, journal)
             if answer is not None:
-                picked[call] = first if answer.pick == "first" else second
+                picked[question] = answer.pick == "first"
 
-        side_by_side(judge, calls, self._at_once)
-        for o, s, pair in calls:  # in their order, so that rounding does not depend on who was first
-            winner = picked.get((o, s, pair))
-            if winner is not None:
-                found[o][s][winner] += 0.5 / (len(offers[o].answers) - 1)
-        return found
+        questions = (
+            (statement, offer.prompt, offer.answers[a], offer.answers[b])
+            for offer in offers
+            for statement in statements
+            for a, b in permutations(range(len(offer.answers)), 2)
+        )
+        side_by_side(judge, dict.fromkeys(questions), self._at_once)
+        return [[_values(offer, statement, picked) for statement in statements] for offer in offers]
 
     @property
     def asks(self) -> Asks:
@@ -67,3 +64,14 @@ class JudgeScorer(StatementScorer):
     def spent(self) -> Spent:
         """Return what the model was asked."""
         return self._caller.spent()
+
+
+def _values(offer: Offer, statement: str, picked: Mapping[_Question, bool]) -> list[float]:
+    """The value of each answer; 0 for all of them where an answer of the judge is missing."""
+    values = [0.0] * len(offer.answers)
+    for a, b in permutations(range(len(values)), 2):
+        first = picked.get((statement, offer.prompt, offer.answers[a], offer.answers[b]))
+        if first is None:
+            return [0.0] * len(values)
+        values[a if first else b] += 0.5 / (len(values) - 1)
+    return values
