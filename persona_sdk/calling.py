@@ -260,6 +260,8 @@ class Caller:
             else "it does not accept this question; the model's own log says why"
         )
         # No cause is kept: a client's message may quote the question.
+        if not final:
+            self._count(failed=1)
         return ModelError(f"model {self._name!r} failed ({what}): {advice}", final=final)
 
     # Accounts

@@ -55,11 +55,18 @@ class Learner:
             return self._learn(tenant, user_id)
 
     def catch_up(self, tenant: str, user_id: str) -> None:
-        """Learn from one person if there are signals that have not been learnt from."""
+        """Learn from one person if there are signals that have not been learnt from.
+
+        Where a model that is asked fails, they stay pending, and what was known of them stands.
+        """
         with self._lock(tenant, user_id):
             progress = self._memory.progress(tenant, user_id)
-            if progress is not None and progress.pending:
+            if progress is None or not progress.pending:
+                return
+            try:
                 self._learn(tenant, user_id)
+            except ModelError as error:
+                _log.warning("learning from one person failed, they stay pending: %s", fault(error))
 
     def learn_pending(
         self,
@@ -115,14 +122,27 @@ class Learner:
         return self.attempted(lambda: self.learn(tenant, user_id))
 
     def attempted(self, learn: Callable[[], Persona]) -> Persona | None:
-        """Return what `learn` does; None, and a line in the log, if it failed for reasons of one person."""
-        try:
-            return learn()
-        except PersonaError as error:
+        """Return what `learn` does; None, and a line in the log, if it failed for reasons of one person.
+
+        That may be a plugin's own error, too: it must not keep everyone else from being learnt.
+        """
+        told: list[PersonaError] = []
+
+        def once() -> Persona | None:
+            try:
+                return learn()
+            except PersonaError as error:
+                told.append(error)
+                return None
+
+        persona, failure = contained(once)
+        for error in told:
             if isinstance(error, ModelError) and error.final:
-                raise
-            _log.warning("learning from one person failed, they stay pending: %s", fault(error))
-            return None
+                raise error
+            failure = fault(error)
+        if failure:
+            _log.warning("learning from one person failed, they stay pending: %s", failure)
+        return persona
 
     def _compare(self, tenant: str, uncontrolled: Sequence[str], workers: int) -> None:
         """Learn those anew who had nobody to be compared with, if there is somebody by now."""

@@ -494,3 +494,11 @@ def test_a_name_in_the_journal_does_not_block_threads_on_each_other(server):
     server.reply = lambda request: (barrier.wait(10) and GOOD) or GOOD
     assert in_threads(2, lambda _: caller.ask(ASKED, Weather, journal)) == [ROME, ROME]
     assert len(journal.answers) == 1
+
+
+def test_a_question_that_is_refused_is_counted_as_failed(server):
+    server.judge = lambda request: "400"
+    caller = caller_of(server)
+    with pytest.raises(ModelError, match="HTTP 400"):
+        caller.ask(ASKED, Weather)
+    assert caller.spent().failed == 1

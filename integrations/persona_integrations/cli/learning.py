@@ -72,8 +72,7 @@ class Run:
             if not error.final:
                 raise
             self.stopped, self.code = str(error), 1
-        finally:
-            self.spent = self.personalizer.spent()
+        self.spent = self.personalizer.spent()
 
     def _learn(self, begun: dict[str, None]) -> None:
         shown: progress.Counted | None = None

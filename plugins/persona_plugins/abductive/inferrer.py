@@ -26,6 +26,7 @@ from persona_plugins.abductive.population import (
 from persona_plugins.abductive.sources import Sources
 from persona_plugins.abductive.state import base_population, shared, utilities, weighted_of
 from persona_plugins.abductive.weighing import Trial, Weights
+from persona_sdk.errors import PluginTypeError
 from persona_sdk.inference import (
     HeldOutChoice,
     History,
@@ -184,7 +185,14 @@ class Abductive(Inferrer):
             return np.zeros((len(choices), len(tried)))
         sentences = list(dict.fromkeys(s for h in tried for s in (h.statement, h.contrary) if s))
         scored = self._scorer.score([Offer(c.prompt, (c.chosen, c.rejected)) for c in choices], sentences, journal)
-        better = np.array([[chosen - rejected for chosen, rejected in by_sentence] for by_sentence in scored])
+        fits = np.array(scored, dtype=np.float64) if _is_regular(scored, len(sentences)) else np.zeros(0)
+        if fits.shape != (len(choices), len(sentences), 2) or not np.all(np.isfinite(fits)):
+            raise PluginTypeError(
+                f"the statement scorer {self._scorer.name!r} must return a finite number for each offer, statement and "
+                f"answer: {len(choices)} × {len(sentences)} × 2",
+                plugin=self._scorer.name,
+            )
+        better = fits[:, :, 0] - fits[:, :, 1]
         column = {sentence: better[:, i] for i, sentence in enumerate(sentences)}
         nothing = np.zeros(len(choices))
         return np.array([column[h.statement] - (column[h.contrary] if h.contrary else nothing) for h in tried]).T
@@ -333,6 +341,17 @@ class _Case:
             }
             for h, prior, mean, scale in zip(self.hypotheses, self.trial.prior, weights.mean, self.scales, strict=True)
         ]
+
+
+def _is_regular(scored: Any, sentences: int) -> bool:
+    """Whether what a scorer returned is lists of as many lists as there are sentences, of two numbers each."""
+    return isinstance(scored, list | tuple) and all(
+        isinstance(by_sentence, list | tuple)
+        and len(by_sentence) == sentences
+        and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in by_sentence)
+        and all(isinstance(value, int | float) for pair in by_sentence for value in pair)
+        for by_sentence in scored
+    )
 
 
 def _groups(choices: Sequence[Choice]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
-from persona_sdk.errors import InputError, MissingExtraError, ModelError
+from persona_sdk.errors import InputError, MissingExtraError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from persona_sdk.language import ChatModel
@@ -70,8 +70,9 @@ def named(spec: str) -> ChatModel:
     Raises:
         InputError: this is no "provider:name".
         MissingExtraError: LangChain, or its package for the provider, is not installed.
+        SettingsError: LangChain does not know the provider, or its package has no key.
 
-    Whatever the provider's package raises goes through; most raise an error of their own without a key.
+    Whatever else the provider's package raises goes through.
     """
     provider, _, name = spec.partition(":")
     if not provider or not name:
@@ -84,6 +85,10 @@ def named(spec: str) -> ChatModel:
     except ImportError:
         message = f"{spec!r} needs LangChain and its provider: {package}"
         raise MissingExtraError(message, plugin="hosted_models") from None
+    except ValueError as error:  # a provider it does not know, or a package that misses its key; it may quote either
+        raise SettingsError(
+            f"model {spec!r}: LangChain cannot make it ({type(error).__name__}): check the provider's name and its key"
+        ) from None
 
 
 def _unreadable(spec: str) -> InputError:

@@ -3,10 +3,15 @@
 import pytest
 
 from persona_plugins.abductive import _called
+from persona_plugins.abductive.inferrer import Abductive
+from persona_plugins.abductive.sources import Sources
 from persona_sdk import Personalizer
-from persona_sdk.errors import SettingsError
+from persona_sdk.errors import ModelError, PluginTypeError, SettingsError
 from persona_sdk.hooks import PluginHost
+from persona_sdk.inference import InferenceRequest
+from persona_sdk.scoring import StatementScorer
 from persona_sdk.settings import Settings
+from persona_sdk.signals import Preference
 
 
 def registry(**given):
@@ -128,3 +133,37 @@ def test_models_of_one_kind_are_told_apart():
 
     assert _called(Chat("small")) != _called(Chat("big"))
     assert _called(Chat("small")) == _called(Chat("small"))
+
+
+@pytest.mark.parametrize("nonsense", [None, [], [[[1.0]]], [[[1.0, float("nan")]]], "text"])
+def test_a_scorer_that_returns_nonsense_is_named(nonsense):
+    class Odd(StatementScorer):
+        name = "odd"
+
+        def score(self, offers, statements, journal=None):
+            return nonsense
+
+    with pytest.raises(PluginTypeError, match="statement scorer 'odd' must return a finite number"):
+        Abductive(Odd(), Sources()).infer(
+            InferenceRequest("t", "ann", [Preference(user_id="ann", prompt="?", chosen="a", rejected="b")])
+        )
+
+
+def test_a_model_that_fails_leaves_the_persona_as_it_was(tmp_path, caplog):
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    with Personalizer(url, learning="manual") as personalizer:
+        for i in range(30):
+            personalizer.prefer("ann", prompt=f"{i}?", chosen="long " * (8 + i % 3), rejected="brief")
+        before = personalizer.learn("ann")
+        assert before.version == 1
+
+    class Final:
+        def invoke(self, *_args, **_kwargs):
+            raise ModelError("this key is refused", final=True)
+
+    options = {"abductive": {"model": Final(), "embedder": Flat()}}
+    with Personalizer(url, inferrer="abductive", learning="manual", options=options) as personalizer:
+        personalizer.prefer("ann", prompt="new?", chosen="long " * 9, rejected="brief")
+        assert personalizer.persona("ann").version == 1
+        assert personalizer.tailor("ann", "What now?").persona_version == 1
+    assert "stay pending" in caplog.text
