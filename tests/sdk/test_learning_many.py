@@ -19,6 +19,7 @@ from persona_sdk.inference import HeldOutChoice, Inference, InferenceRequest, In
 from persona_sdk.language import Spent
 from persona_sdk.memory import Memory
 from persona_sdk.testing import FakeMemory, make_trait
+from tests.support.interrupts import heed_ctrl_c
 from tests.support.openai_server import openai_server
 from tests.support.people import InCode
 
@@ -372,7 +373,8 @@ with made(Tells(sys.argv[2]), sys.argv[1]) as p:
 
 def run(url, server):
     command = [sys.executable, "-c", RUN, url, server.url, str(ROOT)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_ctrl_c)  # noqa: PLW1509
 
 
 def test_what_was_answered_before_a_kill_is_not_asked_again(server, url):

@@ -24,6 +24,7 @@ from persona_sdk import Personalizer, calling
 from persona_sdk.errors import ModelError
 from persona_sdk.inference import Inference, InferenceRequest
 from persona_sdk.language import Spent
+from tests.support.interrupts import heed_ctrl_c
 from tests.support.known import differences, known
 from tests.support.openai_server import OpenAIServer, openai_server
 from tests.support.people import QUESTIONS, hedged
@@ -74,7 +75,15 @@ def arguments(db: str, file: str, spec: str, *more: str) -> list[str]:
 def start(cwd: Path, *given: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = subprocess.PIPE
-    return subprocess.Popen([*PERSONA, *given], cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [*PERSONA, *given],
+        cwd=cwd,
+        env=environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal's handler and nothing else
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
