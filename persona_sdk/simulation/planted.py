@@ -8,7 +8,7 @@ either. A share of their choices is noise.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from persona_sdk.signals import Preference
@@ -36,118 +36,41 @@ _OPENINGS = {
 }  # fmt: skip
 _CLOSINGS = ("You are doing wonderfully, keep going!", "I am cheering for you, well done for trying!")
 
-#: A question and three things to say about it.
-_TOPICS: Sequence[tuple[str, str, str, str]] = (
-    (
-        "How do I descale a kettle?",
-        "Boil equal parts of vinegar and water",
-        "Leave it for half an hour",
-        "Rinse it twice",
-    ),
-    ("How do I keep basil alive?", "Put the pot where it gets sun", "Water it from below", "Pinch off the top leaves"),
-    ("How do I remove a wine stain?", "Blot it with a cloth", "Cover it with salt", "Wash it in cold water"),
-    (
-        "How do I learn to touch type?",
-        "Keep your fingers on the home row",
-        "Practise ten minutes a day",
-        "Never look down",
-    ),
-    (
-        "How do I fix a squeaky door?",
-        "Lift the pin out of the hinge",
-        "Rub it with soap",
-        "Put it back and swing the door",
-    ),
-    ("How do I sleep better?", "Go to bed at the same hour", "Keep the room cool", "Leave the phone outside"),
-    ("How do I start running?", "Walk and run by turns", "Run three times a week", "Rest when something hurts"),
-    (
-        "How do I bake bread?",
-        "Mix flour, water, yeast and salt",
-        "Let the dough rise overnight",
-        "Bake it in a hot pot",
-    ),
-    (
-        "How do I save money?",
-        "Write down what you spend",
-        "Move a tenth to savings on payday",
-        "Cancel what you do not use",
-    ),
-    ("How do I prepare for an interview?", "Read about the company", "Rehearse three stories", "Have a question ready"),
-    (
-        "How do I paint a wall?",
-        "Wash the wall and tape the edges",
-        "Put on a thin first coat",
-        "Paint again the next day",
-    ),
-    ("How do I clean a cast-iron pan?", "Scrub it with coarse salt", "Dry it on the stove", "Wipe it with oil"),
-    ("How do I pack for a week away?", "Choose three colours that match", "Roll the shirts", "Wear the heavy shoes"),
-    (
-        "How do I calm a crying baby?",
-        "Check the nappy and the last meal",
-        "Hold the baby close",
-        "Hum one note and sway",
-    ),
-    (
-        "How do I back up my laptop?",
-        "Plug in an external disk",
-        "Switch on the backup tool",
-        "Keep a second copy elsewhere",
-    ),
-    (
-        "How do I write a cover letter?",
-        "Name the job in the first line",
-        "Show one thing you have built",
-        "Ask for a talk",
-    ),
-    ("How do I grow tomatoes?", "Plant them deep in May", "Tie them to a stake", "Take out the side shoots"),
-    ("How do I get rid of ants?", "Find where they come in", "Wipe their trail with vinegar", "Seal the gap"),
-    ("How do I make good coffee?", "Grind the beans right before", "Use water just off the boil", "Pour it slowly"),
-    (
-        "How do I change a bicycle tube?",
-        "Lever the tyre off on one side",
-        "Swap the tube",
-        "Press the tyre back by hand",
-    ),
-    ("How do I read more books?", "Carry one wherever you go", "Read ten pages before bed", "Drop those you dislike"),
-    (
-        "How do I cook rice?",
-        "Rinse it until the water is clear",
-        "Simmer it under a lid",
-        "Let it rest before you stir",
-    ),
-    (
-        "How do I train a puppy to sit?",
-        "Hold a treat above the nose",
-        "Say the word as it sits",
-        "Give the treat at once",
-    ),
-    (
-        "How do I speak up in meetings?",
-        "Note one point before it starts",
-        "Say it in the first minutes",
-        "Keep it to two sentences",
-    ),
-    ("How do I store potatoes?", "Keep them in the dark", "Let air reach them", "Take out any that sprout"),
-    ("How do I learn the guitar?", "Begin with three chords", "Change between them slowly", "Play along with a song"),
-    ("How do I iron a shirt?", "Damp it a little", "Do collar and cuffs first", "Hang it up while it is warm"),
-    (
-        "How do I stop procrastinating?",
-        "Cut the task into small parts",
-        "Set a timer for ten minutes",
-        "Begin with the easiest",
-    ),
-    (
-        "How do I keep cut flowers fresh?",
-        "Cut the stems at a slant",
-        "Change the water daily",
-        "Keep them from the sun",
-    ),
-    (
-        "How do I plan a birthday party?",
-        "Ask the guests early",
-        "Choose food that can be made before",
-        "Leave time for games",
-    ),
+#: A question and three things to say about it, a line each.
+_TOPICS = tuple(
+    tuple(line.split(" | "))
+    for line in """
+How do I descale a kettle? | Boil equal parts of vinegar and water | Leave it for half an hour | Rinse it twice
+How do I keep basil alive? | Put the pot where it gets sun | Water it from below | Pinch off the top leaves
+How do I remove a wine stain? | Blot it with a cloth | Cover it with salt | Wash it in cold water
+How do I learn to touch type? | Keep your fingers on the home row | Practise ten minutes a day | Never look down
+How do I fix a squeaky door? | Lift the pin out of the hinge | Rub it with soap | Put it back and swing the door
+How do I sleep better? | Go to bed at the same hour | Keep the room cool | Leave the phone outside
+How do I start running? | Walk and run by turns | Run three times a week | Rest when something hurts
+How do I bake bread? | Mix flour, water, yeast and salt | Let the dough rise overnight | Bake it in a hot pot
+How do I save money? | Write down what you spend | Move a tenth to savings on payday | Cancel what you do not use
+How do I prepare for an interview? | Read about the company | Rehearse three stories | Have a question ready
+How do I paint a wall? | Wash the wall and tape the edges | Put on a thin first coat | Paint again the next day
+How do I clean a cast-iron pan? | Scrub it with coarse salt | Dry it on the stove | Wipe it with oil
+How do I pack for a week away? | Choose three colours that match | Roll the shirts | Wear the heavy shoes
+How do I calm a crying baby? | Check the nappy and the last meal | Hold the baby close | Hum one note and sway
+How do I back up my laptop? | Plug in an external disk | Switch on the backup tool | Keep a second copy elsewhere
+How do I write a cover letter? | Name the job in the first line | Show one thing you have built | Ask for a talk
+How do I grow tomatoes? | Plant them deep in May | Tie them to a stake | Take out the side shoots
+How do I get rid of ants? | Find where they come in | Wipe their trail with vinegar | Seal the gap
+How do I make good coffee? | Grind the beans right before | Use water just off the boil | Pour it slowly
+How do I change a bicycle tube? | Lever the tyre off on one side | Swap the tube | Press the tyre back by hand
+How do I read more books? | Carry one wherever you go | Read ten pages before bed | Drop those you dislike
+How do I cook rice? | Rinse it until the water is clear | Simmer it under a lid | Let it rest before you stir
+How do I train a puppy to sit? | Hold a treat above the nose | Say the word as it sits | Give the treat at once
+How do I speak up in meetings? | Note one point before it starts | Say it early on | Keep it to two sentences
+How do I store potatoes? | Keep them in the dark | Let air reach them | Take out any that sprout
+How do I learn the guitar? | Begin with three chords | Change between them slowly | Play along with a song
+How do I iron a shirt? | Damp it a little | Do collar and cuffs first | Hang it up while it is warm
+How do I stop procrastinating? | Cut the task into small parts | Set a timer for ten minutes | Begin with the easiest
+How do I keep cut flowers fresh? | Cut the stems at a slant | Change the water daily | Keep them from the sun
+How do I plan a birthday party? | Ask the guests early | Choose food that can be made before | Leave time for games
+""".strip().splitlines()
 )
 
 
