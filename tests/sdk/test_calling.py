@@ -18,6 +18,7 @@ from persona_sdk.errors import ModelError
 from persona_sdk.faults import is_transient, retry_after
 from persona_sdk.lenient import problems, read
 from persona_sdk.testing.memory_strategies import in_threads
+from tests.support.asking import Kept
 from tests.support.openai_server import openai_server
 
 SECRET = "what Ann said in confidence"
@@ -33,19 +34,6 @@ class Weather(BaseModel):
 
 
 ROME = Weather(place="Rome", degrees=7)
-
-
-class Kept:
-    """A journal in a dict."""
-
-    def __init__(self):
-        self.answers = {}
-
-    def get(self, digests):
-        return {d: self.answers[d] for d in digests if d in self.answers}
-
-    def put(self, answers):
-        self.answers = {**answers, **self.answers}
 
 
 @pytest.fixture(autouse=True)

@@ -228,9 +228,7 @@ class Abductive(Inferrer):
 
     def _other(self, request: InferenceRequest, case: _Case, below: Inference | None) -> list[float | None]:
         """Predict with another person's sentences."""
-        if request.other_state is None:
-            return [None] * len(case.choices)
-        if request.other_state.get("scorer") != self._scorer.name:
+        if request.other_state is None or request.other_state.get("scorer") != self._scorer.name:
             return [None] * len(case.choices)
         ours = {h.statement for h in self._sources.common}  # their own sentences stay out of this person's prompts
         theirs = [w for w in weighted_of(request.other_state) if w.statement in ours]

@@ -20,39 +20,11 @@ from persona_plugins.abductive.prompts import Added, Changes, Withdrawn
 from persona_sdk import calling
 from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import ModelError
-from persona_sdk.language import Spent
 from persona_sdk.signals import Utterance
+from tests.support.asking import Kept, Scripted
 from tests.support.openai_server import openai_server
 
 NOTHING: dict[str, list[Any]] = {"add": [], "withdraw": []}
-
-
-class Kept:
-    """A journal in a dict."""
-
-    def __init__(self):
-        self.answers: dict[str, str] = {}
-
-    def get(self, digests):
-        return {d: self.answers[d] for d in digests if d in self.answers}
-
-    def put(self, answers):
-        self.answers = {**answers, **self.answers}
-
-
-class Scripted:
-    """Stands in for a `Caller`: gives what `answer` makes of the question's end, None for a call that fails."""
-
-    def __init__(self, answer):
-        self.answer, self.asked = answer, []
-
-    def ask(self, messages, schema, journal=None):
-        self.asked.append(messages)
-        found = self.answer(messages[-1]["content"])
-        return None if found is None else schema.model_validate(found)
-
-    def spent(self):
-        return Spent(calls=len(self.asked))
 
 
 @pytest.fixture(autouse=True)

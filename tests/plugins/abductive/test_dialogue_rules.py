@@ -8,23 +8,8 @@ from typing import Any
 import pytest
 
 from persona_plugins.abductive.dialogue import Reader
-from persona_sdk.language import Spent
 from persona_sdk.signals import Utterance
-
-
-class Scripted:
-    """Stands in for a `Caller`: gives what `answer` makes of the question's end, None for a call that fails."""
-
-    def __init__(self, answer):
-        self.answer, self.asked = answer, []
-
-    def ask(self, messages, schema, journal=None):
-        self.asked.append(messages)
-        found = self.answer(messages[-1]["content"])
-        return None if found is None else schema.model_validate(found)
-
-    def spent(self):
-        return Spent(calls=len(self.asked))
+from tests.support.asking import Scripted
 
 
 def turns(*texts: str) -> list[Utterance]:

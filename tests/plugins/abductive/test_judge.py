@@ -14,23 +14,11 @@ from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import ModelError
 from persona_sdk.evaluation.preference import preference_judge
 from persona_sdk.scoring import Offer
+from tests.support.asking import Kept
 from tests.support.openai_server import openai_server
 
 BRIEF, CHATTY = "The user prefers short answers.", "The user prefers long answers."
 EGG = Offer("How do I boil an egg?", ("Eight minutes.", "Well, first take an egg, and then think about water."))
-
-
-class Kept:
-    """A journal in a dict."""
-
-    def __init__(self):
-        self.answers: dict[str, str] = {}
-
-    def get(self, digests):
-        return {d: self.answers[d] for d in digests if d in self.answers}
-
-    def put(self, answers):
-        self.answers = {**answers, **self.answers}
 
 
 @pytest.fixture(autouse=True)
