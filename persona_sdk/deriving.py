@@ -25,7 +25,8 @@ class Work:
     """All that is needed to learn from one person, in plain values that can be pickled.
 
     `request` has no journal: `derive` is given it. `through` is the number of the newest signal in it. `said` is what
-    the person has said since learning last read them, where they had taken something back before.
+    the person has said since learning last read them, where they had taken something back before. `leans`: what they
+    lean to is wanted, too.
     """
 
     request: InferenceRequest
@@ -33,6 +34,7 @@ class Work:
     verdicts: Mapping[str, Verdict]
     through: int
     said: tuple[Utterance, ...] = ()
+    leans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Outcome:
     """What learning from one person came to; `Learner.remember` writes it down.
 
     `state` goes with the `proposal`, or with `keeps_state` that of the version before. `again` are traits the person
-    had taken back and has said anew since.
+    had taken back and has said anew since. `leaning` is what they lean to beyond everybody, None if it was not wanted.
     """
 
     proposal: Persona
@@ -48,14 +50,17 @@ class Outcome:
     verification: Verification
     keeps_state: bool = False
     again: frozenset[str] = frozenset()
+    leaning: Mapping[str, float] | None = None
 
 
 def derive(work: Work, inferrer: Inferrer, journal: Journal | None = None) -> Outcome:
     """Infer, verify and settle what is known of one person, without looking at or changing anything else."""
     request, current, population = work.request, work.current, work.request.population
     again = _said_again(work, inferrer, journal)
+    request = replace(request, rejected=request.rejected - again, journal=journal)
+    leaning = dict(inferrer.leaning(request)) if work.leans else None
     verdicts = {key: verdict for key, verdict in work.verdicts.items() if key not in again}
-    inference = _infer(inferrer, replace(request, rejected=request.rejected - again, journal=journal))
+    inference = _infer(inferrer, request)
     verification = verify(inference)
     traits = settle(inference, verification, current, verdicts)
     # What was measured of the version before says nothing of this one once a ruling or their word changed it.
@@ -78,8 +83,8 @@ def derive(work: Work, inferrer: Inferrer, journal: Journal | None = None) -> Ou
         note=inference.note if verification.accepted else verification.reason,
     )
     if not verification.accepted or inference.state is None:
-        return Outcome(proposal, None, verification, not verification.accepted and kept is not None, again)
-    return Outcome(proposal, {**inference.state, _BY: inferrer.name}, verification, False, again)
+        return Outcome(proposal, None, verification, not verification.accepted and kept is not None, again, leaning)
+    return Outcome(proposal, {**inference.state, _BY: inferrer.name}, verification, False, again, leaning)
 
 
 def owned(state: Mapping[str, Any] | None, inferrer: str) -> Mapping[str, Any] | None:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import copy
 import functools
-import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
-from persona_sdk.deriving import owned
-from persona_sdk.errors import InputError, NotFoundError
-from persona_sdk.explanation import Explanation, PersonaDiff, diff, explain
-from persona_sdk.gating import gate
+from persona_sdk.answering import Answering
+from persona_sdk.errors import InputError, NotFoundError, SettingsError
+from persona_sdk.explanation import PersonaDiff, diff
 from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
 from persona_sdk.language import Spent
 from persona_sdk.learning import BackgroundLearner, Learner
-from persona_sdk.memory import Forgotten, Memory, Ruling, Verdict
-from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
-from persona_sdk.pipeline import Guard, Pipeline
-from persona_sdk.recent import RecentCall, RecentCalls
-from persona_sdk.recording import Answered, Prompt, Recording
+from persona_sdk.memory import Consent, Forgotten, Memory, Ruling, Verdict
+from persona_sdk.models import Persona
+from persona_sdk.pipeline import Guard, Pipeline, contained
+from persona_sdk.recent import RecentCalls
+from persona_sdk.recording import Answered, Recording
 from persona_sdk.settings import Settings
-from persona_sdk.signals import Signal, input_error
-from persona_sdk.tailoring import TailorContext
+from persona_sdk.signals import Signal
+from persona_sdk.similar import IndexStatus, Neighbour, SimilarPeople
 from persona_sdk.twins import in_thread
 
 if TYPE_CHECKING:
@@ -35,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Personalizer"]
 
 
-class Personalizer(Recording):
+class Personalizer(Answering):
     """Learns what each person prefers, verifies it, remembers it, and tailors chat calls to them.
 
     `Personalizer()` keeps everything in `persona.db` in the working directory. `database_url` is any SQLAlchemy URL;
@@ -57,10 +52,13 @@ class Personalizer(Recording):
         registry = self._host.registry
         self._memory: Memory = registry.memory(self._settings.memory, self._settings)
         registry.require("inferrer", self._settings.inferrer)  # built when first needed: it imports numpy
+        if self._settings.similar is not None:
+            registry.require("similar", self._settings.similar)
         tailors = [registry.tailor(name, self._settings) for name in self._settings.tailors]
         strict = self._settings.strict_plugins
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
-        self._required = Pipeline([t for t in tailors if t.required], self._host.on_skip, strict=strict)
+        ungated = [t for t in tailors if t.required or not t.gated]
+        self._ungated = Pipeline(ungated, self._host.on_skip, strict=strict)
         self._recall_guard = Guard(self._settings.memory)
         self._background = BackgroundLearner(self._catch_up, self._memory.pending)
         self._recent = RecentCalls()
@@ -68,7 +66,12 @@ class Personalizer(Recording):
     @functools.cached_property
     def _learner(self) -> Learner:
         inferrer = self._host.registry.inferrer(self._settings.inferrer, self._settings)
-        return Learner(self._memory, inferrer, self._host.on_persona)
+        return Learner(self._memory, inferrer, self._learnt, leans=self._settings.similar is not None)
+
+    def _learnt(self, persona: Persona, accepted: bool, reason: str) -> None:
+        if self._settings.similar is not None:
+            contained(self._similar().news, persona.tenant)
+        self._host.on_persona(persona, accepted, reason)
 
     # What people do
 
@@ -157,7 +160,12 @@ class Personalizer(Recording):
 
     def refit(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> Population | None:
         """Learn anew what the tenant's people have in common. Slow; never part of a chat call."""
-        return self._learner.refit(self._tenant, progress)
+        population = self._learner.refit(self._tenant, progress)
+        if self._settings.similar is not None:
+            self._similar().refitted(self._tenant)
+        if population is not None:
+            self._host.on_population(population)
+        return population
 
     def users(self) -> list[str]:  # noqa: D102 - as in Recording
         return list(self._memory.users(self._tenant))
@@ -221,123 +229,59 @@ class Personalizer(Recording):
         """Return the traits a person took back or asked to keep; `allow` undoes them."""
         return list(self._memory.verdicts(self._tenant, user_id).values())
 
+    # Similar people
+
+    def neighbours(self, user_id: str, limit: int = 10) -> list[Neighbour]:
+        """Return the people of this tenant who prefer most alike, the most similar first.
+
+        Raises:
+            SettingsError: no plugin for similar people is named: `Personalizer(similar="similar_personas")`.
+            IndexUnavailableError: the index cannot be read now.
+        """
+        return self._similar().neighbours(self._tenant, user_id, limit)
+
+    def rebuild_index(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> IndexStatus:
+        """Build the index of similar people anew from memory, and verify what may be borrowed. Slow."""
+        return self._similar().rebuild(self._tenant, progress)
+
+    def index_status(self) -> IndexStatus:
+        """Return how the index of similar people stands."""
+        return self._similar().status(self._tenant)
+
+    def _similar(self) -> SimilarPeople:
+        if self._settings.similar is None:
+            raise SettingsError('nobody is compared with anybody: name a plugin for it, similar="similar_personas"')
+        return self._host.registry.similar(self._settings.similar, self._settings)
+
+    def consent(self, user_id: str) -> Consent:
+        """Return whether a person lends what they prefer, in general words, and borrows from others."""
+        return self._memory.consent(self._tenant, user_id)
+
+    def share(self, user_id: str, *, lend: bool | None = None, borrow: bool | None = None) -> Consent:
+        """Record whether a person lends and borrows, None for as it was; it holds from the next call on."""
+        known = self._memory.consent(self._tenant, user_id)
+        consent = Consent(known.lend if lend is None else lend, known.borrow if borrow is None else borrow)
+        self._memory.set_consent(self._tenant, user_id, consent)
+        if not consent.lend:
+            self._leave(user_id)
+        return consent
+
+    def _leave(self, user_id: str) -> None:
+        """Take someone out of the index; memory has it already, and whoever reads the index asks memory."""
+        if self._settings.similar is not None:
+            _, failure = contained(self._similar().leave, self._tenant, user_id)
+            if failure:
+                self._host.on_skip("index", self._settings.similar, failure)
+
     def forget(self, user_id: str) -> Forgotten:
         """Erase everything about a person; no byte of their text stays in the database files."""
         forgotten = self._memory.forget(self._tenant, user_id)
         self._recent.forget(self._tenant, user_id)
+        self._leave(user_id)
         self._host.on_forget(self._tenant, user_id)
         return forgotten
 
-    # Chat
-
-    def tailor(
-        self,
-        user_id: str,
-        messages: Prompt,
-        *,
-        model: str | None = None,
-        n: int = 1,
-        params: Mapping[str, Any] | None = None,
-    ) -> Tailored:
-        """Tailor a call to a person. The messages given are never touched; nothing slow or failing here stops a chat.
-
-        `model`, `n` and `params` (sampling parameters) are what the app means to send, for tailors to see and change.
-
-        Raises:
-            InputError: the messages are not OpenAI-shaped, or the user id is unusable.
-            PluginError: a tailor that is `required` failed.
-        """
-        deadline = time.monotonic() + self._settings.time_budget
-        asked = self._asked(user_id, messages, model=model, n=n, params={} if params is None else params)
-        persona, decision = self._recall(asked, deadline)
-        pipeline = self._pipeline if decision.open else self._required
-        tailored_call, steps = pipeline.run(asked, self._context(persona, decision), deadline)
-        tailored = Tailored(
-            call_id=uuid.uuid4().hex,
-            call=tailored_call,
-            persona_version=persona.version,
-            gate=decision,
-            steps=steps,
-        )
-        self._recent.add(RecentCall(tailored, asked.messages))
-        self._host.on_tailored(tailored)
-        return tailored
-
-    def _asked(self, user_id: str, messages: Prompt, **fields: Any) -> ChatCall:
-        conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        try:
-            return ChatCall.model_validate(
-                {"user_id": user_id, "tenant": self._tenant, "messages": tuple(conversation), **fields}
-            )
-        except (ValidationError, TypeError) as error:
-            if isinstance(error, TypeError):
-                raise InputError("messages: must be text or a list of messages", field="messages") from None
-            raise input_error(error) from None
-
-    def _recall(self, call: ChatCall, deadline: float) -> tuple[Persona, GateDecision]:
-        """Read the persona and ask the gate; whatever fails or is late in that, the chat goes on without a persona."""
-
-        def recall() -> tuple[Persona, GateDecision]:
-            persona = self._known(call.user_id)
-            return persona, gate(persona, call)
-
-        recalled, failure = self._recall_guard.attempt(deadline - time.monotonic(), recall)
-        if recalled is not None:
-            return recalled
-        self._host.on_skip("recall", self._settings.memory, failure)
-        reason = f"memory could not be read: {failure}"
-        return Persona(tenant=self._tenant, user_id=call.user_id, note=reason), GateDecision(open=False, reason=reason)
-
-    def _context(self, persona: Persona, decision: GateDecision) -> TailorContext:
-        return TailorContext(
-            persona=persona,
-            traits=decision.traits,
-            score=functools.partial(self._score, persona, frozenset(decision.silent)),
-            max_tokens=self._settings.max_tokens,
-        )
-
-    def _score(self, persona: Persona, silent: frozenset[str], call: ChatCall, answers: Sequence[str]) -> list[float]:
-        state = owned(self._memory.state(persona.tenant, persona.user_id, persona.version), self._settings.inferrer)
-        scorer = self._host.registry.scorer(self._settings.inferrer, self._settings) if state is not None else None
-        if state is None or scorer is None:
-            return []
-        population = self._learner.population(persona.tenant)
-        return scorer.score(state, population, call.question, answers, silent)
-
-    def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
-        """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
-        if len(answers) < 2 or not tailored.gate.open:
-            return 0
-        deadline = time.monotonic() + self._settings.time_budget
-        persona, _ = self._recall(tailored.call, deadline)
-        return self._pipeline.choose(tailored.call, answers, self._context(persona, tailored.gate), deadline)
-
-    def score(self, user_id: str, prompt: str, answers: Sequence[str]) -> list[float]:
-        """Return one utility per answer, in log-odds, for this person; an empty list when nothing is known of them."""
-        call = self._asked(user_id, prompt)
-        return self._score(self.persona(user_id), frozenset(), call, answers)
-
-    def answered(self, tailored: Tailored, answer: str) -> None:
-        """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
-        self._recent.answered(tailored.call_id, answer)
-        self._host.on_answer(tailored, answer)
-
-    def explain(self, about: Tailored | str) -> Explanation:
-        """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
-        kept = None if isinstance(about, Tailored) else self._recent.get(about)
-        tailored = about if isinstance(about, Tailored) else kept.tailored if kept else None
-        if isinstance(about, Tailored) and about.call.tenant != self._tenant:
-            raise NotFoundError("this tenant made no such call")
-        if tailored is not None and tailored.call.tenant == self._tenant:
-            user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
-            known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
-            persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
-        else:
-            persona = self.persona(str(about))
-            user_id, steps = persona.user_id, ()
-            decision = GateDecision(open=bool(persona), reason=persona.note or "what is known of this person")
-        signals = {s.id: s for s in self.signals(user_id)}
-        return explain(persona, decision, steps, signals)
+    # The rest
 
     def wrap(self, model: Any, *, user_id: str | None = None) -> PersonalizedChat:
         """Wrap any LangChain chat model: the same calls, tailored to the person named in each call.
@@ -357,6 +301,7 @@ class Personalizer(Recording):
         """Stop background learning and release the database. What is pending is learnt next time."""
         if self._owner:
             self._background.close()
+            self._host.registry.close()
             self._memory.close()
 
     def __enter__(self) -> Self:
@@ -390,10 +335,15 @@ class Personalizer(Recording):
     akeep = in_thread(keep)
     aallow = in_thread(allow)
     arulings = in_thread(rulings)
+    aneighbours = in_thread(neighbours)
+    arebuild_index = in_thread(rebuild_index)
+    aindex_status = in_thread(index_status)
+    aconsent = in_thread(consent)
+    ashare = in_thread(share)
     aforget = in_thread(forget)
-    atailor = in_thread(tailor)
-    achoose = in_thread(choose)
-    ascore = in_thread(score)
-    aanswered = in_thread(answered)
-    aexplain = in_thread(explain)
+    atailor = in_thread(Answering.tailor)
+    achoose = in_thread(Answering.choose)
+    ascore = in_thread(Answering.score)
+    aanswered = in_thread(Answering.answered)
+    aexplain = in_thread(Answering.explain)
     aclose = in_thread(close)

@@ -7,6 +7,7 @@
     ├── StorageError (OSError)             memory could not be read or written
     │   ├── StorageBusyError               another process holds the lock; trying again may work
     │   └── StorageFullError               no room, or no permission to write
+    ├── IndexUnavailableError (OSError)    the index of similar people cannot be used now; memory is unaffected
     ├── ModelError (RuntimeError)          a chat model is needed and missing, or answered something unusable
     └── PluginError
         ├── PluginLoadError (ImportError)  a plugin could not be imported or registered (`strict=True` only)
@@ -21,6 +22,7 @@ Messages say what happened, where (file, line, field, plugin) and what to do; th
 from __future__ import annotations
 
 __all__ = [
+    "IndexUnavailableError",
     "InputError",
     "MissingExtraError",
     "ModelError",
@@ -71,6 +73,10 @@ class StorageBusyError(StorageError):
 
 class StorageFullError(StorageError):
     """There is no room, or no permission, to write."""
+
+
+class IndexUnavailableError(PersonaError, OSError):
+    """The index of similar people cannot be read or written now; memory, from which it can be built, is unaffected."""
 
 
 class ModelError(PersonaError, RuntimeError):

@@ -45,6 +45,9 @@ class Explanation(Frozen):
                 else f"{step.detail or 'applied'}, +{step.tokens_added} tokens"
             )
             lines.append(f"  {step.tailor}: {did}")
+            lines.extend(
+                f"      {loan.statement} [borrowed from {loan.people} similar people]" for loan in step.borrowed
+            )
         return "\n".join(lines)
 
 

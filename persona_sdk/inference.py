@@ -132,6 +132,21 @@ class Inferrer(ABC):
         """Learn what the tenant's users have in common; None if this method has no population. Runs offline."""
         return None
 
+    def leaning(self, request: InferenceRequest) -> Mapping[str, float]:
+        """Return what one person's choices and words lean to beyond everybody's, as weights by name; {} by default.
+
+        Names and units are the same for everyone of the tenant, and a name holds nothing that only one person said:
+        two people's leanings can be compared, and one can be lent to another. A name's part before ":" is its group.
+        """
+        return {}
+
+    def contrast(self, population: Population | None, asked: Sequence[Choice]) -> list[Mapping[str, float]]:
+        """Return, for each choice, what `chosen` has over `rejected`, in the names and units of `leaning`.
+
+        The sum of weight times contrast is what a leaning adds to the log-odds of the choice. Asks no slow model.
+        """
+        return [{} for _ in asked]
+
     def abduce(self, choice: Choice, journal: Journal | None = None) -> PairPersonas:
         """Say in a sentence each who would choose either answer of one pair (paper: arXiv 2501.11549, section 3)."""
         raise NotImplementedError(f"{self.name} does not infer a persona from a single choice")

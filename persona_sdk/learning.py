@@ -13,10 +13,11 @@ from persona_sdk.errors import InputError, ModelError, NotFoundError, PersonaErr
 from persona_sdk.inference import History, InferenceRequest, Inferrer, Population
 from persona_sdk.journal import MemoryJournal
 from persona_sdk.language import Spent
-from persona_sdk.memory import Memory, Pending
+from persona_sdk.leaning import lean
+from persona_sdk.memory import Leaning, Memory, Pending
 from persona_sdk.models import Persona
 from persona_sdk.pipeline import contained, fault
-from persona_sdk.signals import Utterance
+from persona_sdk.signals import Utterance, choices_of
 from persona_sdk.workers import side_by_side
 
 __all__ = ["BackgroundLearner", "Learner", "settle"]
@@ -35,12 +36,16 @@ Elsewhere = Callable[[Iterable[str]], Iterable[tuple[str, Persona | None]]]
 
 
 class Learner:
-    """Brings personas up to date. `told` hears of every proposal, believed or not."""
+    """Brings personas up to date. `told` hears of every proposal, believed or not, and of every version chosen by hand.
 
-    def __init__(self, memory: Memory, inferrer: Inferrer, told: Told) -> None:
+    With `leans`, what people lean to is kept, too, for finding similar ones.
+    """
+
+    def __init__(self, memory: Memory, inferrer: Inferrer, told: Told, *, leans: bool = False) -> None:
         self._memory = memory
         self._inferrer = inferrer
         self._told = told
+        self._leans = leans
         self._populations: dict[str, tuple[float, Population | None]] = {}
         self._held: dict[str, dict[str, Persona]] = {}  # by tenant: who had nobody to be compared with, in this run
         self._elsewhere, self._counting = Spent(), threading.Lock()
@@ -204,7 +209,8 @@ class Learner:
             progress = self._memory.progress(tenant, user_id)
             learnt = progress.learnt if progress else 0
             said = tuple(s.signal for s in stored if s.seq > learnt and isinstance(s.signal, Utterance))
-        return Work(request, current, verdicts, stored[-1].seq, said)
+        leans = self._leans and not (current is not None and current.pinned)  # a pinned version is not to move
+        return Work(request, current, verdicts, stored[-1].seq, said, leans)
 
     def remember(self, work: Work, outcome: Outcome) -> Persona:
         """Write down what learning from one person came to, and return their current persona, changed or not.
@@ -222,6 +228,10 @@ class Learner:
                 self._memory.rule(tenant, user_id, key, None)
             if (believed or current) and not unchanged:
                 self._memory.remember(proposal, state)
+            if outcome.leaning is not None:
+                choices = len(choices_of(work.request.signals))
+                kept = Leaning(user_id, outcome.leaning, choices, work.through, self._inferrer.name)
+                self._memory.lean(tenant, kept)
             held = self._held.get(tenant)
             if held is not None and outcome.state is not None and work.request.other_state is None:
                 held[user_id] = proposal
@@ -245,7 +255,15 @@ class Learner:
             ruled = persona.model_copy(update={"traits": traits, "summary": summary, "lineage": lineage})
             # The version's weights were learnt with what was taken back, and so was its lift measured.
             version = self._memory.remember(ruled.model_copy(update={"lift": None}), None, current=False).version
-        return self._memory.set_current(tenant, user_id, version, pinned=pinned)
+        now = self._memory.set_current(tenant, user_id, version, pinned=pinned)
+        if self._leans:
+            self.lean(tenant, user_id)
+        self._told(now, True, f"version {now.version} was chosen by hand")
+        return now
+
+    def lean(self, tenant: str, user_id: str) -> None:
+        """Keep what a person leans to, for finding similar people."""
+        lean(self._memory, self._inferrer, self.population(tenant), tenant, user_id)
 
     def _state_of(self, current: Persona) -> dict[str, object] | None:
         state = self._memory.state(current.tenant, current.user_id, current.version)
@@ -276,6 +294,9 @@ class Learner:
             empty = {"fingerprint": "", "users": 0, "choices": 0, "data": {}}
             self._memory.save_population(old.model_copy(update=empty))
         self._populations.pop(tenant, None)
+        if self._leans:  # their names and units are the population's
+            for user_id in progress(self._memory.users(tenant)):
+                self.lean(tenant, user_id)
         return population
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from persona_sdk.inference import Population
 from persona_sdk.models import Persona
 from persona_sdk.signals import Signal
 
-__all__ = ["Forgotten", "Memory", "Pending", "Progress", "Ruling", "StoredSignal", "Verdict"]
+__all__ = [
+    "Consent", "Forgotten", "Leaning", "Lent", "Memory", "Pending", "Progress", "Ruling", "StoredSignal", "Verdict",
+    "person_key",
+]  # fmt: skip
 
 #: What a person decided about a trait: "rejected" is a tombstone that later inference respects.
 Ruling: TypeAlias = Literal["rejected", "pinned"]
@@ -62,6 +66,46 @@ class Forgotten:
 
     signals: int
     versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Whether what someone prefers may help others, in general words only, and whether others' may help them."""
+
+    lend: bool = True
+    borrow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """What one person leans to beyond everybody of the tenant, as weights by name (see `Inferrer.leaning`).
+
+    It was learnt by `inferrer` from the signals up to number `through`, `choices` of them choices. `row` is the number
+    memory gave it: it grows with every leaning that is kept, and never repeats.
+    """
+
+    user_id: str
+    weights: Mapping[str, float]
+    choices: int
+    through: int
+    inferrer: str
+    row: int = 0
+
+
+class Lent(NamedTuple):
+    """Whose leaning may be lent, by `person_key`, and which one that is."""
+
+    key: str
+    row: int
+
+
+def person_key(tenant: str, user_id: str) -> str:
+    """Return 32 hexadecimal digits that stand for a person wherever their name must not be: in an index, say."""
+    hashed = hashlib.sha256()
+    for part in (tenant, user_id):
+        encoded = part.encode("utf-8", "surrogatepass")
+        hashed.update(b"%d:" % len(encoded) + encoded)  # the length keeps ("a", "bc") apart from ("ab", "c")
+    return hashed.hexdigest()[:32]
 
 
 class Memory(ABC):
@@ -173,6 +217,41 @@ class Memory(ABC):
 
         A memory that keeps none makes a run that was killed ask, and pay, again.
         """
+
+    def lean(self, tenant: str, leaning: Leaning) -> None:  # noqa: B027
+        """Keep what a person leans to, in place of what was kept before; equal weights change nothing.
+
+        Of somebody whose signal `through` is not in the log (any more) nothing is kept. A memory that keeps no leanings
+        has no similar people.
+        """
+
+    def leaning(self, tenant: str, user_id: str) -> Leaning | None:
+        """Return what a person leans to, None if nothing is kept."""
+        return None
+
+    def leanings(self, tenant: str, keys: Sequence[str]) -> dict[str, Leaning]:
+        """Return leanings by `person_key`, of those people of this tenant who lend, and lean to anything."""
+        return {}
+
+    def lent(self, tenant: str, after: int = 0, limit: int = 10_000) -> list[Lent]:
+        """Return whose leanings may be lent, in the order of their numbers, from those above `after`.
+
+        Whoever consents to lending anew is given a new number, so that reading on from the last one shows all news but
+        who was forgotten or stopped lending. Where several processes write, a number may appear after a later one.
+        """
+        return []
+
+    def consent(self, tenant: str, user_id: str) -> Consent:
+        """Return what a person consents to; whoever never said anything, to both."""
+        return Consent()
+
+    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> None:
+        """Record what a person consents to; it holds from the next call on.
+
+        Raises:
+            NotImplementedError: this memory keeps no consents, and so must keep no leanings either.
+        """
+        raise NotImplementedError(f"the memory {self.name} keeps no consents")
 
     @abstractmethod
     def forget(self, tenant: str, user_id: str) -> Forgotten:

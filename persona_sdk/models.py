@@ -17,6 +17,7 @@ __all__ = [
     "Identifier",
     "Lift",
     "Lineage",
+    "Loan",
     "Message",
     "Persona",
     "TailorStep",
@@ -227,14 +228,25 @@ class GateDecision(Frozen):
     silent: Mapping[str, str] = Field(default_factory=dict)
 
 
+class Loan(Frozen):
+    """Something that several similar people prefer, in words that none of them alone is known by."""
+
+    statement: str
+    people: int
+
+
 class TailorStep(Frozen):
-    """What one tailor did to a call: `traits` are the keys it used, `skipped` says why it did nothing."""
+    """What one tailor did to a call: `traits` are the keys it used, `skipped` says why it did nothing.
+
+    `borrowed` is what it used of other people's; nothing of that is known of this person.
+    """
 
     tailor: str
     traits: tuple[str, ...] = ()
     tokens_added: int = 0
     skipped: str = ""
     detail: str = ""
+    borrowed: tuple[Loan, ...] = ()
 
 
 class Tailored(Frozen):

@@ -237,6 +237,24 @@ class Pipeline:
                 self._skip("choose", tailor, error)
         return 0
 
+    def utilities(
+        self, call: ChatCall, answers: Sequence[str], context: TailorContext, deadline: float = math.inf
+    ) -> list[float] | None:
+        """Return what all tailors together add to each answer's utility, None if none adds anything."""
+        total: list[float] | None = None
+        for tailor in self.tailors:
+            if type(tailor).utilities is Tailor.utilities:
+                continue
+            left = deadline - self._clock()
+            try:
+                added = self._choosing[tailor.name].run(left, _utilities, tailor, call, tuple(answers), context)
+            except Exception as error:  # noqa: BLE001 - a stranger's code must not break a chat
+                self._skip("choose", tailor, error)
+                continue
+            if added:
+                total = [a + b for a, b in zip(total or [0.0] * len(added), added, strict=True)]
+        return total
+
     def _skip(self, stage: str, tailor: Tailor, error: Exception) -> str:
         reason = fault(error)
         try:
@@ -267,6 +285,14 @@ def _choose(tailor: Tailor, call: ChatCall, answers: tuple[str, ...], context: T
     if not number or not 0 <= operator.index(index) < len(answers):
         raise _wrong(tailor, "choose", f"None or the index of one of the {len(answers)} answers")
     return operator.index(index)
+
+
+def _utilities(tailor: Tailor, call: ChatCall, answers: tuple[str, ...], context: TailorContext) -> list[float]:
+    added = tailor.utilities(_copy(call), answers, context)
+    numbers = isinstance(added, list | tuple) and all(isinstance(u, int | float) and math.isfinite(u) for u in added)
+    if not numbers or len(added) not in (0, len(answers)):
+        raise _wrong(tailor, "utilities", f"nothing, or a finite number for each of the {len(answers)} answers")
+    return list(added)
 
 
 def _tailor(tailor: Tailor, call: ChatCall, context: TailorContext) -> TailorResult:

@@ -30,7 +30,8 @@ class Scorer(ABC):
     ) -> list[float]:
         """Return one utility per answer, in log-odds: answer a is chosen over b with probability σ(u_a − u_b).
 
-        `silent` are the keys of traits that have nothing to say here; what they are about does not count.
+        `silent` are the keys of traits that have nothing to say here; what they are about does not count. An empty
+        state is that of someone nothing was learnt of: what everybody prefers is all there is to score by.
         """
 
 

@@ -20,9 +20,11 @@ class Settings(BaseModel):
 
     `memory`, `inferrer` and `tailors` name plugins; `options` holds what each plugin is told, by plugin name.
     `model` and `embedder` ("provider" or "provider:name", such as "local") are what plugins may ask that need one; no
-    model is asked unless it is named here. `learning` is "background" (a daemon thread brings personas up to date after
-    each signal) or "manual" (call `learn` yourself). `time_budget` is the seconds recall and tailoring together may
-    take before the call goes out untailored.
+    model is asked unless it is named here. `similar` names the plugin that finds similar people ("similar_personas");
+    nobody is compared with anybody unless it is named. `index` ("provider" or "provider:where", such as
+    "chroma:http://localhost:8000") is where the vectors for that are kept. `learning` is "background" (a daemon thread
+    brings personas up to date after each signal) or "manual" (call `learn` yourself). `time_budget` is the seconds
+    recall and tailoring together may take before the call goes out untailored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,8 @@ class Settings(BaseModel):
     tailors: tuple[str, ...] = ("prompt_prefix",)
     model: str | None = None
     embedder: str | None = None
+    similar: str | None = None
+    index: str = "chroma"
     learning: Literal["background", "manual"] = "background"
     max_tokens: int = Field(default=120, ge=16, le=4000)
     time_budget: float = Field(default=0.25, gt=0, le=60)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from persona_sdk.models import ChatCall, Persona, TailorStep, Trait
+from persona_sdk.models import ChatCall, Message, Persona, TailorStep, Trait
 
-__all__ = ["Tailor", "TailorContext", "TailorResult"]
+__all__ = ["Tailor", "TailorContext", "TailorResult", "with_block"]
+
+_SYSTEM_ROLES = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Tailor(ABC):
     name: ClassVar[str]
     #: Fail the call when this tailor fails.
     required: ClassVar[bool] = False
+    #: Run only where the gate lets a trait of the person's own through. False: this tailor judges what is relevant.
+    gated: ClassVar[bool] = True
     #: Names of tailors that must run before this one, if they are configured.
     after: ClassVar[tuple[str, ...]] = ()
     #: Names of tailors that must be configured for this one to work; they run before it.
@@ -58,6 +62,29 @@ class Tailor(ABC):
         Runs before the model is called, within the time budget, and does no slow I/O.
         """
 
+    def utilities(self, call: ChatCall, answers: Sequence[str], context: TailorContext) -> Sequence[float]:
+        """Return what to add to each answer's utility for this person, in log-odds; () for nothing, the default.
+
+        Called whenever answers are scored, so it may not call `context.score`.
+        """
+        return ()
+
     def choose(self, call: ChatCall, answers: Sequence[str], context: TailorContext) -> int | None:
         """Return the index of the answer to give, None to leave it to others. Called when `call.n` > 1."""
         return None
+
+
+def with_block(messages: tuple[Message, ...], block: str) -> tuple[Message, ...]:
+    """Append a block of text to the last of the leading system messages, or put a system message in front."""
+    leading = 0
+    while leading < len(messages) and messages[leading].role in _SYSTEM_ROLES:
+        leading += 1
+    if leading == 0:
+        return (Message(role="system", content=block), *messages)
+    system = messages[leading - 1]
+    if isinstance(system.content, list):
+        content: str | list[object] = [*system.content, {"type": "text", "text": block}]
+    else:
+        content = f"{system.content}\n\n{block}" if system.content else block
+    changed = system.model_copy(update={"content": content})
+    return (*messages[: leading - 1], changed, *messages[leading:])

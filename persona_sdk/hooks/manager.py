@@ -28,6 +28,7 @@ from persona_sdk.pipeline import fault
 from persona_sdk.settings import Settings
 
 if TYPE_CHECKING:
+    from persona_sdk.inference import Population
     from persona_sdk.models import Persona, Tailored
     from persona_sdk.signals import Signal
 
@@ -121,6 +122,11 @@ class PluginHost:
         """Tell observers how learning ended."""
         if self._observers["persona_on_persona"]:
             self._tell("persona_on_persona", persona=persona, accepted=accepted, reason=reason)
+
+    def on_population(self, population: Population) -> None:
+        """Tell observers that a tenant's population was learnt anew."""
+        if self._observers["persona_on_population"]:
+            self._tell("persona_on_population", population=population)
 
     def on_tailored(self, tailored: Tailored) -> None:
         """Tell observers that a call was tailored."""

@@ -8,11 +8,13 @@ from threading import RLock
 from typing import Any, TypeAlias, cast
 
 from persona_sdk.errors import PluginConflictError, PluginTypeError, SettingsError
+from persona_sdk.index import VectorIndex
 from persona_sdk.inference import Inferrer
 from persona_sdk.language import ChatModel, Embedder
 from persona_sdk.memory import Memory
 from persona_sdk.scoring import Scorer, StatementScorer
 from persona_sdk.settings import Settings
+from persona_sdk.similar import SimilarPeople
 from persona_sdk.tailoring import Tailor
 
 __all__ = ["KINDS", "Factory", "Registry"]
@@ -24,11 +26,13 @@ KINDS: dict[str, type] = {
     "scorer": Scorer,
     "statement_scorer": StatementScorer,
     "tailor": Tailor,
+    "similar": SimilarPeople,
+    "index": VectorIndex,
     "chat_model": ChatModel,
     "embedder": Embedder,
 }
-#: Kinds that are asked for as "provider:name", and whose products are LangChain's, without a `name` of ours.
-_PROVIDED = ("chat_model", "embedder")
+#: Kinds that are asked for as "provider:name", and whose products have no `name` of ours.
+_PROVIDED = ("chat_model", "embedder", "index")
 #: The chat model provider that is asked about every provider nobody registered.
 ANY_PROVIDER = "*"
 
@@ -83,6 +87,14 @@ class Registry:
         """Offer a tailor under `name`."""
         self._add("tailor", name, factory)
 
+    def add_similar(self, name: str, factory: Callable[[Settings], SimilarPeople]) -> None:
+        """Offer a way of finding similar people, and of borrowing from them, under `name`."""
+        self._add("similar", name, factory)
+
+    def add_index(self, provider: str, factory: Callable[[str], VectorIndex]) -> None:
+        """Offer an engine that finds near vectors: the factory is given what stands after "provider:", or ""."""
+        self._add("index", provider, factory)
+
     def add_chat_model(self, provider: str, factory: Callable[[str], ChatModel]) -> None:
         """Offer the chat models of a provider: the factory is given what stands after "provider:", or "".
 
@@ -111,6 +123,15 @@ class Registry:
     def tailor(self, name: str, settings: Settings) -> Tailor:
         """Return the tailor of this name."""
         return cast("Tailor", self._get("tailor", name, settings))
+
+    def similar(self, name: str, settings: Settings) -> SimilarPeople:
+        """Return what finds similar people under this name."""
+        return cast("SimilarPeople", self._get("similar", name, settings))
+
+    def index(self, spec: str) -> VectorIndex:
+        """Return the index that "provider" or "provider:where" stands for; the same one for the same words."""
+        provider, _, where = spec.partition(":")
+        return cast("VectorIndex", self._get("index", provider, where))
 
     def statement_scorer(self, name: str, settings: Settings) -> StatementScorer:
         """Return the statement scorer of this name."""
@@ -154,6 +175,15 @@ class Registry:
             for key, entry in self._all():
                 if entry.plugin == plugin:
                     del self._book.entries[key]
+
+    def close(self) -> None:
+        """Close what was built to find similar people, and then the indexes. Closing twice is harmless."""
+        with self._book.lock:
+            built = [(of, product) for (of, _), kept in self._book.built.items() for _, product in kept]
+        for kind in ("similar", "index"):  # not under the lock: who is closed may still be asking for the other
+            for of, product in built:
+                if of == kind:
+                    product.close()
 
     def _all(self) -> list[tuple[tuple[str, str], _Entry]]:
         return list(self._book.entries.items())

@@ -8,6 +8,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from persona_sdk.hooks.registry import Registry
+    from persona_sdk.inference import Population
     from persona_sdk.models import Persona, Tailored
     from persona_sdk.signals import Signal
 
@@ -31,7 +32,15 @@ def persona_on_signal(signal: Signal) -> None:
 
 @hookspec
 def persona_on_persona(persona: Persona, accepted: bool, reason: str) -> None:
-    """Observe the outcome of learning: `persona` was `accepted` as the current version or not, and why."""
+    """Observe the outcome of learning: `persona` was `accepted` as the current version or not, and why.
+
+    A version that was chosen by hand (rollback, pin) is told of, too.
+    """
+
+
+@hookspec
+def persona_on_population(population: Population) -> None:
+    """Observe that `population`, what a tenant's people have in common, was learnt anew."""
 
 
 @hookspec
@@ -46,7 +55,7 @@ def persona_on_answer(tailored: Tailored, answer: str) -> None:
 
 @hookspec
 def persona_on_skip(stage: str, plugin: str, reason: str) -> None:
-    """Observe that `plugin` was left out of a call at a `stage` ("recall", "tailor", "choose"), and why.
+    """Observe that `plugin` was left out at a `stage` ("recall", "tailor", "choose", "index"), and why.
 
     `reason` never contains people's text.
     """

@@ -1,7 +1,7 @@
 """Contract suites for plugin authors: subclass one in your tests, and your plugin is held to what the SDK relies on.
 
-`FakeMemory` and the `make_…` functions stand in for the rest. The suites need `pytest`, and `MemoryContract` needs
-`hypothesis` too; each is imported when it is first asked for.
+`FakeMemory` and the `make_…` functions stand in for the rest. The suites need `pytest`, and `IndexContract` and
+`MemoryContract` need `hypothesis` too; each is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from persona_sdk.testing.fakes import FakeMemory, make_context, make_persona, make_trait
 
 if TYPE_CHECKING:
+    from persona_sdk.testing.index_contract import IndexContract
     from persona_sdk.testing.inferrer_contract import InferrerContract
     from persona_sdk.testing.memory_contract import MemoryContract
     from persona_sdk.testing.tailor_contract import TailorContract
 
 __all__ = [
     "FakeMemory",
+    "IndexContract",
     "InferrerContract",
     "MemoryContract",
     "TailorContract",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _SUITES = {
+    "IndexContract": "persona_sdk.testing.index_contract",
     "InferrerContract": "persona_sdk.testing.inferrer_contract",
     "MemoryContract": "persona_sdk.testing.memory_contract",
     "TailorContract": "persona_sdk.testing.tailor_contract",

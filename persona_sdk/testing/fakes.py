@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
 from persona_sdk.errors import NotFoundError
 from persona_sdk.inference import Population
-from persona_sdk.memory import Forgotten, Memory, Pending, Progress, Ruling, StoredSignal, Verdict
+from persona_sdk.memory import (
+    Consent,
+    Forgotten,
+    Leaning,
+    Lent,
+    Memory,
+    Pending,
+    Progress,
+    Ruling,
+    StoredSignal,
+    Verdict,
+    person_key,
+)
 from persona_sdk.models import ChatCall, Persona, Trait
 from persona_sdk.signals import Signal
 from persona_sdk.tailoring import TailorContext
@@ -58,6 +70,8 @@ class _Person:
     pinned: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    leaning: Leaning | None = None
+    consent: Consent = field(default_factory=Consent)
 
 
 class FakeMemory(Memory):
@@ -67,7 +81,7 @@ class FakeMemory(Memory):
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._seq = 0
+        self._seq = self._rows = 0
         self._people: dict[tuple[str, str], _Person] = {}
         self._populations: dict[tuple[str, str], Population] = {}
 
@@ -206,6 +220,48 @@ class FakeMemory(Memory):
             person = self._person(tenant, user_id)
             if person.signals:
                 person.answers = {**answers, **person.answers}
+
+    def lean(self, tenant: str, leaning: Leaning) -> None:
+        """Keep what a person leans to; nothing of somebody who was forgotten."""
+        with self._lock:
+            person = self._person(tenant, leaning.user_id)
+            kept = person.leaning
+            same = kept is not None and replace(kept, row=0, through=0) == replace(leaning, row=0, through=0)
+            if not same and any(stored.seq == leaning.through for stored in person.signals):
+                self._rows += 1
+                person.leaning = replace(leaning, weights=dict(leaning.weights), row=self._rows)
+
+    def leaning(self, tenant: str, user_id: str) -> Leaning | None:
+        """Return what a person leans to."""
+        return self._person(tenant, user_id).leaning
+
+    def leanings(self, tenant: str, keys: Sequence[str]) -> dict[str, Leaning]:
+        """Return lenders' leanings by person key."""
+        wanted = set(keys)
+        return {key: leaning for key, leaning in self._lenders(tenant) if key in wanted}
+
+    def lent(self, tenant: str, after: int = 0, limit: int = 10_000) -> list[Lent]:
+        """Return whose leanings may be lent, in the order of their numbers."""
+        lent = sorted((Lent(key, leaning.row) for key, leaning in self._lenders(tenant)), key=lambda one: one.row)
+        return [one for one in lent if one.row > after][:limit]
+
+    def _lenders(self, tenant: str) -> list[tuple[str, Leaning]]:
+        with self._lock:
+            people = [(user, p) for (of, user), p in self._people.items() if of == tenant and p.consent.lend]
+            return [(person_key(tenant, user), p.leaning) for user, p in people if p.leaning and p.leaning.weights]
+
+    def consent(self, tenant: str, user_id: str) -> Consent:
+        """Return what a person consents to."""
+        return self._person(tenant, user_id).consent
+
+    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> None:
+        """Record what a person consents to."""
+        with self._lock:
+            person = self._people.setdefault((tenant, user_id), _Person())
+            person.consent = consent
+            if person.leaning is not None and consent.lend:
+                self._rows += 1
+                person.leaning = replace(person.leaning, row=self._rows)
 
     def forget(self, tenant: str, user_id: str) -> Forgotten:
         """Erase everything about one person."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -160,6 +160,33 @@ class InferrerContract:
             assert population.fingerprint
         inferrer.fit_population("default", [])
 
+    def test_leanings_can_be_lent(self, inferrer: Inferrer, asked: InferenceRequest) -> None:
+        """Finite weights that survive JSON, the same each time, under names that hold nobody's own words."""
+        leaning = inferrer.leaning(asked)
+        assert dict(json.loads(json.dumps(dict(leaning), allow_nan=False))) == dict(leaning)
+        assert inferrer.leaning(asked) == leaning
+        assert inferrer.leaning(replace(asked, population=None)) == {}  # nobody knows what is only this person's
+        assert inferrer.leaning(replace(asked, signals=())) == {}
+        own = "zqx unmistakable zqy"
+        spoken = [*asked.signals, Preference(id="o", user_id="ann", prompt="?", chosen=own, rejected="no", at=NOON)]
+        assert not [name for name in inferrer.leaning(replace(asked, signals=spoken)) if "zq" in name]
+
+    def test_a_leaning_explains_the_choices_it_was_learnt_from(
+        self, inferrer: Inferrer, asked: InferenceRequest
+    ) -> None:
+        """Summed with the contrasts it speaks for what was chosen, and turned round against it."""
+        leaning = inferrer.leaning(asked)
+        if not leaning:
+            pytest.skip("this inferrer has no leanings")
+        choices = choices_of(asked.signals)
+        turned = [replace(c, chosen=c.rejected, rejected=c.chosen) for c in choices]
+        there = _added(leaning, inferrer.contrast(asked.population, choices))
+        assert len(there) == len(choices)
+        assert sum(there) > 0
+        back = _added(leaning, inferrer.contrast(asked.population, turned))
+        assert [-u for u in back] == pytest.approx(there)
+        assert inferrer.contrast(asked.population, []) == []
+
     @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
     def test_odd_text_never_raises(self, inferrer: Inferrer, population: Population | None, odd: str) -> None:
         """Whatever people write, inference goes on."""
@@ -167,6 +194,12 @@ class InferrerContract:
         for given in (None, population):
             request = InferenceRequest(tenant="default", user_id="ann", signals=signals, population=given)
             assert isinstance(inferrer.infer(request), Inference)
+            assert all(map(math.isfinite, inferrer.leaning(request).values()))
+            assert len(inferrer.contrast(given, choices_of(signals))) == len(choices_of(signals))
+
+
+def _added(leaning: Mapping[str, float], contrasts: Sequence[Mapping[str, float]]) -> list[float]:
+    return [sum(leaning.get(name, 0.0) * value for name, value in contrast.items()) for contrast in contrasts]
 
 
 def _odd_signals(odd: str) -> Sequence[Signal]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from persona_sdk.inference import Population
-from persona_sdk.memory import Memory
+from persona_sdk.memory import Consent, Leaning, Memory
 from persona_sdk.models import Evidence, Message, Persona, Trait
 from persona_sdk.signals import Edit, Preference, Rating, Regeneration, Signal, Utterance
 
@@ -24,6 +24,7 @@ __all__ = [
     "fill",
     "identifiers",
     "in_threads",
+    "leaning",
     "make_population",
     "new_user",
     "persona",
@@ -155,6 +156,8 @@ def all_that_is_known(memory: Memory, tenant: str, user_id: str) -> tuple[object
         memory.versions(tenant, user_id),
         memory.verdicts(tenant, user_id),
         memory.recalled(tenant, user_id, [ASKED]),
+        memory.leaning(tenant, user_id),
+        memory.consent(tenant, user_id),
     )
 
 
@@ -162,7 +165,7 @@ def all_that_is_known(memory: Memory, tenant: str, user_id: str) -> tuple[object
 ASKED = "0" * 64
 
 #: What is known of nobody.
-NOTHING: tuple[object, ...] = ([], None, None, None, [], {}, {})
+NOTHING: tuple[object, ...] = ([], None, None, None, [], {}, {}, None, Consent())
 
 
 def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
@@ -174,7 +177,15 @@ def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
     memory.rule(tenant, user_id, "style:length/against", "rejected", text)
     memory.mark_learnt(tenant, user_id, seq, text)
     memory.keep_answers(tenant, user_id, {ASKED: text})
+    memory.lean(tenant, leaning(user_id, seq, {f"w:{text}": 1.0}))
+    if type(memory).set_consent is not Memory.set_consent:
+        memory.set_consent(tenant, user_id, Consent(lend=True, borrow=False))
     return seq
+
+
+def leaning(user_id: str, through: int, weights: dict[str, float]) -> Leaning:
+    """Return what somebody leans to."""
+    return Leaning(user_id, weights, choices=1, through=through, inferrer="fake")
 
 
 def make_population(tenant: str, inferrer: str, number: int) -> Population:

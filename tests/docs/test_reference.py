@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from persona_sdk import inference, memory, scoring, tailoring
+from persona_sdk import index, inference, memory, scoring, similar, tailoring
 from persona_sdk.hooks import PluginHost, PluginStatus, Registry, specs
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-INTERFACES = (memory.Memory, inference.Inferrer, scoring.Scorer, scoring.StatementScorer, tailoring.Tailor)
-MODULES = (memory, inference, scoring, tailoring)
+INTERFACES = (
+    memory.Memory,
+    inference.Inferrer,
+    scoring.Scorer,
+    scoring.StatementScorer,
+    tailoring.Tailor,
+    similar.SimilarPeople,
+    similar.Study,
+    index.VectorIndex,
+)
+MODULES = (memory, inference, scoring, tailoring, similar, index)
 
 
 def signature(function, name=None, *, method=True):
@@ -20,7 +29,7 @@ def signature(function, name=None, *, method=True):
     parameters = list(inspect.signature(function).parameters.values())[method:]
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
     text = str(inspect.Signature(bare))
-    return f"{name or function.__name__}{text.replace('<factory>', '…')}"
+    return f"{name or function.__name__}{text.replace('<factory>', '…').replace('<built-in function iter>', 'iter')}"
 
 
 def own_methods(cls):

@@ -96,7 +96,10 @@ async def story(do, path):
     await call("reject", "ada", "unheard-of")
     await call("rulings", "ada")
     await call("allow", "ada", "said:vegetarian/for")
-    await call("refit")
+    await call("share", "bob", lend=False)
+    for name, args in (("consent", ["bob"]), ("refit", []), ("neighbours", ["ada"]), ("rebuild_index", [])):
+        await call(name, *args)
+    await call("index_status")
     await call("spent")
     await call("flush", 1)
     with path.open("w") as file:
@@ -111,7 +114,13 @@ async def story(do, path):
 
 def test_the_same_story_sync_and_async(tmp_path):
     def make(name):
-        return Personalizer(f"sqlite:///{tmp_path / name}.db", learning="manual", time_budget=30)
+        return Personalizer(
+            f"sqlite:///{tmp_path / name}.db",
+            learning="manual",
+            time_budget=30,
+            similar="similar_personas",
+            index="exact",
+        )
 
     one, other = make("one"), make("other")
 

@@ -19,6 +19,7 @@ from persona_sdk.settings import Settings
 from persona_sdk.signals import Utterance
 from persona_sdk.tailoring import Tailor, TailorResult
 from persona_sdk.testing import FakeMemory, make_persona
+from persona_sdk.testing.memory_strategies import make_population
 
 SETTINGS = Settings()
 
@@ -210,7 +211,7 @@ def test_a_hook_of_a_later_version_may_be_optional():
 
 def test_every_hook_is_documented_and_every_observer_has_its_method():
     documented = {name for name in vars(specs) if name.startswith("persona_")}
-    assert len(documented) == 7
+    assert len(documented) == 8
     for name in documented:
         assert inspect.getdoc(getattr(specs, name))
         if name != "persona_register":
@@ -228,6 +229,7 @@ TAILORED = Tailored(
 EVENTS = {
     "on_signal": {"signal": Utterance(user_id="ann", text="Hello")},
     "on_persona": {"persona": make_persona(), "accepted": True, "reason": "predicts better"},
+    "on_population": {"population": make_population("default", "fake", 1)},
     "on_tailored": {"tailored": TAILORED},
     "on_answer": {"tailored": TAILORED, "answer": "Hi"},
     "on_skip": {"stage": "recall", "plugin": "sql_memory", "reason": "late"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from persona_plugins.abductive.hygiene import same
 from persona_plugins.abductive.hypotheses import Hypothesis, distinct, made_from, means_the_same, says_the_same
+from persona_plugins.abductive.leaning import named, weighed
 from persona_plugins.abductive.population import (
     MAX_CHOICES,
     MINIMUM_PAIRS,
@@ -121,6 +122,28 @@ class Abductive(Inferrer):
             given = self._base.predict(self._for_base(request), asked)
             offset = offset + _logit(np.array(given))
         return [float(p) for p in case.trial.predict(z, offset)]
+
+    def leaning(self, request: InferenceRequest) -> Mapping[str, float]:
+        """Return how a person's weights of the common sentences differ from everybody's, or the inferrer's below."""
+        if self._base is not None:
+            return self._base.leaning(self._for_base(request))
+        choices = choices_of(request.signals)
+        rows = self.contrast(request.population, choices)
+        if not any(rows):
+            return {}
+        common = Common.of(request.population, self._scorer.name)
+        return weighed(rows, choices, self._sources.common, common, request.rejected)
+
+    def contrast(self, population: Population | None, asked: Sequence[Choice]) -> list[Mapping[str, float]]:
+        """Return how much better each common sentence suits what was chosen, in units of what is typical of it."""
+        if self._base is not None:
+            return self._base.contrast(base_population(population, self._base.name), asked)
+        common = Common.of(population, self._scorer.name)
+        if not asked or not common.scale or not self._scorer.quick:
+            return [{} for _ in asked]
+        statements = [h.statement for h in self._sources.common]
+        values = self._values(asked, self._sources.common, None)
+        return named(clipped(values, common.scales(values, statements)), self._sources.common)
 
     def _below(self, request: InferenceRequest) -> Inference | None:
         return None if self._base is None else self._base.infer(self._for_base(request))

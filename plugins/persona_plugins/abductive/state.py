@@ -104,13 +104,14 @@ class AbductiveScorer(Scorer):
         offer = Offer(prompt, tuple(answers))
         own_part = [0.0] * len(answers)
         if self._scorer.quick:
-            mine = weighted_of(state) if state["scorer"] == self._scorer.name else []
-            keys = {s["statement"] for s in state["sentences"] if s["key"] in silent}
+            mine = weighted_of(state) if state.get("scorer") == self._scorer.name else []
+            keys = {s["statement"] for s in state.get("sentences", ()) if s["key"] in silent}
             spoken = [w for w in mine if w.statement not in keys]
             weighted = [*spoken, *shared(population, self._scorer.name, {w.statement for w in mine})]
             (own_part,) = utilities(self._scorer, weighted, [offer])
-        if self._base is None or state.get("base") is None:
+        base_state = state.get("base") if state else {}
+        if self._base is None or base_state is None:
             return own_part
         below = base_population(population, self._base.name)
-        given = self._base.score(state["base"], below, prompt, answers, silent)
+        given = self._base.score(base_state, below, prompt, answers, silent)
         return [a + b for a, b in zip(own_part, given, strict=True)]

@@ -21,7 +21,7 @@ from persona_sdk.laplace import (
     sigmoid,
 )
 
-__all__ = ["Belief", "Evidence", "utilities"]
+__all__ = ["STATE_FEATURES", "Belief", "Evidence", "utilities"]
 
 #: A state keeps this many of a person's weights, the ones that matter most.
 STATE_FEATURES = 256
@@ -173,14 +173,14 @@ def _five_digits(values: Array) -> Array:
 
 def utilities(prior: Prior, state: Mapping[str, Any], answers: Sequence[Features]) -> list[float]:
     """Return the utility of each answer, in log-odds, under a person's state."""
-    scores = []
+    scores, weights = [], state.get("weights", {})
     for features in answers:
         score = 0.0
         for name, value in features.items():
             measure = prior.space.measures.get(name)
             if measure is not None:
                 score += prior.mean.get(name, 0.0) * measure.read(value, numeric=is_numeric(name))
-            own = state["weights"].get(name)
+            own = weights.get(name)
             if own is not None:
                 score += own[0] * _read(value, own)
         scores.append(score)

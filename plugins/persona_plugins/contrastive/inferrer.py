@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from persona_plugins.contrastive.belief import Belief, Evidence
+from persona_plugins.contrastive.belief import STATE_FEATURES, Belief, Evidence
 from persona_plugins.contrastive.phrasing import traits_of
 from persona_plugins.contrastive.population import (
     MAX_CHOICES,
@@ -87,6 +87,32 @@ class Contrastive(Inferrer):
         said, before = self._said(request.signals, request.rejected)
         belief = Belief(prior_of(request.population), self._evidence(choices, said, before, request.rejected))
         return [float(p) for p in belief.predict(self._reader.pairs(asked))]
+
+    def leaning(self, request: InferenceRequest) -> Mapping[str, float]:
+        """Return the posterior weights of features the population knows, less everybody's; {} without a population.
+
+        They are learnt with a variance of 1 whatever the population's is: where people differ too little to be told
+        apart one by one, they may still differ in kinds.
+        """
+        if request.population is None:
+            return {}
+        prior = replace(prior_of(request.population), personal=1.0)
+        said, before = self._said(request.signals, request.rejected)
+        evidence = self._evidence(choices_of(request.signals), said, before, request.rejected)
+        if not evidence.pairs and not evidence.stated:
+            return {}
+        belief = Belief(prior, evidence)
+        weights = zip(belief.names, belief.deviation.tolist(), strict=True)
+        known = [(name, weight) for name, weight in weights if weight and name in prior.space.measures]
+        known.sort(key=lambda item: (-abs(item[1]), item[0]))
+        return {name: float(f"{weight:.5g}") for name, weight in known[:STATE_FEATURES]}
+
+    def contrast(self, population: Population | None, asked: Sequence[Choice]) -> list[Mapping[str, float]]:
+        """Return the scaled differences between the answers, of features the population knows."""
+        if population is None:
+            return [{} for _ in asked]
+        space = prior_of(population).space
+        return [space.difference(pair) for pair in self._reader.pairs(asked)]
 
     def _evidence(
         self,

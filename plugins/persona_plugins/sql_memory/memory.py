@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, exists, func, s
 from persona_plugins.sql_memory import answers as kept
 from persona_plugins.sql_memory import codec, people, tables
 from persona_plugins.sql_memory.cache import Personas
+from persona_plugins.sql_memory.leanings import Lending
 from persona_plugins.sql_memory.store import Store
 from persona_plugins.sql_memory.tables import (
     digest,
@@ -70,7 +71,7 @@ _VERDICTS = (
 )
 
 
-class SqlMemory(Memory):
+class SqlMemory(Lending, Memory):
     """Memory in SQLite (one file, several processes) or PostgreSQL, through SQLAlchemy.
 
     `url` is an SQLAlchemy URL; `busy_timeout` is how many seconds to wait for another writer; `cached_personas` is
@@ -356,7 +357,8 @@ class SqlMemory(Memory):
             StorageBusyError: the rows are erased, but readers of other processes hold the log; call it again.
         """
         who = digest(tenant, user_id)
-        erased = dict.fromkeys((signals, versions, verdicts, notes, names, tables.answers), 0)
+        theirs = (signals, versions, verdicts, notes, names, tables.answers, tables.leanings, tables.consents)
+        erased = dict.fromkeys(theirs, 0)
         with self._store.writing() as connection:
             person = people.lock(connection, [who]).get(who)
             if person is not None:

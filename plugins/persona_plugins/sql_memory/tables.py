@@ -4,9 +4,9 @@ SQLite's secure delete zeroes what is deleted, but when a B-tree page is split o
 stay behind in the free space of the old page, out of reach of any later delete. Plain DELETE therefore leaves traces
 of some people in the file. Three rules keep text out of rebalanced pages:
 
-* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`, `answers`) only ever grow at the
-  end (their key is an ever larger integer), and a row, once written, never becomes longer: on SQLite it is erased by
-  setting its columns to NULL, which leaves a stub of a few bytes;
+* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`, `answers`, `leanings`) only ever
+  grow at the end (their key is an ever larger integer), and a row, once written, never becomes longer: on SQLite it is
+  erased by setting its columns to NULL, which leaves a stub of a few bytes;
 * indexes hold no text: people, tenants and signal ids are found by a digest;
 * what changes often (`persons`) holds no text either.
 
@@ -39,7 +39,9 @@ __all__ = [
     "EARLIER_VERSIONS",
     "SCHEMA_VERSION",
     "answers",
+    "consents",
     "digest",
+    "leanings",
     "meta",
     "metadata",
     "names",
@@ -52,10 +54,11 @@ __all__ = [
     "versions",
 ]
 
-#: Raised when older code must not use the tables any more. 2 brought `answers`, which older code would not forget.
-SCHEMA_VERSION = 2
+#: Raised when older code must not use the tables any more. 2 brought `answers`, 3 `leanings` and `consents`: older code
+#: would not forget them.
+SCHEMA_VERSION = 3
 #: Schemas that become this one when the tables they lack are created.
-EARLIER_VERSIONS = ("1",)
+EARLIER_VERSIONS = ("1", "2")
 
 
 def digest(*parts: str) -> bytes:
@@ -181,6 +184,26 @@ answers = _log(
     Column("answer", JsonString),
 )
 
+#: What people lean to beyond everybody of their tenant, as JSON: names of features, and weights.
+leanings = _log(
+    "leanings",
+    "row",
+    Column("person", BigInteger),
+    Column("through", BigInteger),
+    Column("choices", Integer),
+    Column("inferrer", JsonString),
+    Column("weights", Text),
+)
+
+#: What people said of lending what they lean to, and of borrowing from others.
+consents = _log(
+    "consents",
+    "row",
+    Column("person", BigInteger),
+    Column("lend", Boolean),
+    Column("borrow", Boolean),
+)
+
 #: What was learnt over a tenant's users; it holds nothing that only one person said, and is replaced in place.
 populations = Table(
     "persona_populations",
@@ -208,6 +231,8 @@ _partial("versions_order", versions, "person", "version", where="person IS NOT N
 _partial("verdicts_person", verdicts, "person", where="person IS NOT NULL")
 _partial("notes_person", notes, "person", where="person IS NOT NULL")
 _partial("answers_digests", answers, "person", "digest", where="person IS NOT NULL", unique=True)
+_partial("leanings_person", leanings, "person", where="person IS NOT NULL", unique=True)
+_partial("consents_person", consents, "person", where="person IS NOT NULL", unique=True)
 _partial("persons_pending", persons, "scope", "last_seq", where="last_seq > learnt_through")
 _partial("persons_states", persons, "scope", "person", where="state_row IS NOT NULL")
 Index("persona_persons_scope", persons.c.scope, persons.c.person)

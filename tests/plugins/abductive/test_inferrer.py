@@ -390,3 +390,41 @@ def test_the_scorer_below_has_its_say(scorer):
     mine = AbductiveScorer(scorer).score(found.state, None, "?", answers)
     assert above.score(found.state, None, "?", answers) == pytest.approx(np.add(below, mine))
     assert replace(found, state=None).state is None
+
+
+# What people lean to
+
+
+def test_a_leaning_is_in_the_sentences_tried_for_everyone(inferrer):
+    known = population(inferrer)
+    leaning = inferrer.leaning(request(person("ann"), population=known))
+    assert leaning[f"h:{LENGTH}"] != 0
+    contrary = inferrer.leaning(request(person("bob", likes_short=False), population=known))
+    assert leaning[f"h:{LENGTH}"] * contrary[f"h:{LENGTH}"] < 0
+    taken_back = request(person("ann"), population=known, rejected=frozenset({"style:length/against"}))
+    assert f"h:{LENGTH}" not in inferrer.leaning(taken_back)
+
+
+def test_a_slow_scorer_is_not_asked_what_people_lean_to(inferrer, scorer):
+    known = population(inferrer)
+    scorer.asked.clear()
+    type(scorer).quick = False
+    try:
+        assert inferrer.leaning(request(person("ann"), population=known)) == {}
+    finally:
+        type(scorer).quick = True
+    assert scorer.asked == []
+
+
+def test_on_top_of_another_the_leaning_is_the_others(scorer):
+    below = Contrastive()
+    inferrer = Abductive(scorer, Sources(), base=below, name="both")
+    known = population(inferrer)
+    signals = person("ann")
+    leaning = inferrer.leaning(request(signals, population=known))
+    assert leaning
+    assert {name[0] for name in leaning} <= set("wpqrs")
+    answers = [signals[0].chosen, signals[0].rejected]
+    scores = AbductiveScorer(scorer, ContrastiveScorer(), name="both").score({}, known, "?", answers)
+    assert len(scores) == 2
+    assert all(map(math.isfinite, scores))

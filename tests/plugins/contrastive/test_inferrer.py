@@ -335,3 +335,61 @@ def test_fitting_again_gives_the_same_population(population):
     again = Contrastive().fit_population("default", (History(s[0].user_id, s) for s in people))
     assert again.fingerprint == population.fingerprint
     assert json.loads(json.dumps(dict(population.data), allow_nan=False)) == population.data
+
+
+# What people lean to
+
+
+@pytest.fixture(scope="module")
+def travellers():
+    """A population in which half the people look at the price, and half at the hours."""
+    people = [History(f"u{i}", (cheap if i % 2 else fast)(seed=10 + i, user_id=f"u{i}")) for i in range(8)]
+    return Contrastive().fit_population("default", people)
+
+
+def asks(signals, population, **more):
+    return InferenceRequest("default", "ann", signals, population, **more)
+
+
+def test_people_who_choose_alike_lean_alike(travellers):
+    inferrer = Contrastive()
+    first, second, other = (
+        inferrer.leaning(asks(signals, travellers)) for signals in (cheap(6, 1), cheap(6, 2), fast(6, 3))
+    )
+    names = set(first) & set(second) & set(other)
+    assert {name for name in names if name[0] == "q"}
+
+    def dot(a, b):
+        return sum(w * b.get(name, 0.0) for name, w in a.items())
+
+    assert dot(first, second) > 0 > dot(first, other)
+
+
+def test_one_choice_and_one_word_are_enough_to_lean(travellers):
+    inferrer = Contrastive()
+    assert inferrer.leaning(asks(cheap(1), travellers))
+    short = inferrer.leaning(asks([said("Please keep it short.")], travellers))
+    assert short["s:length"] < 0
+
+
+def test_a_leaning_does_not_wait_for_people_to_differ(travellers):
+    """Where the population found no use for personal weights, there are none in the state, but a leaning there is."""
+    alike = travellers.model_copy(update={"data": {**travellers.data, "personal": 0.0}, "fingerprint": "alike"})
+    inferrer = Contrastive()
+    assert not any(w[0] for w in inferrer.infer(asks(cheap(6), alike)).state["weights"].values())
+    assert inferrer.leaning(asks(cheap(6), alike)) == inferrer.leaning(asks(cheap(6), travellers))
+
+
+def test_what_was_taken_back_is_no_leaning(travellers):
+    inferrer = Contrastive()
+    signals = [said("Please keep it short.")]
+    assert "s:length" in inferrer.leaning(asks(signals, travellers))
+    rejected = frozenset({"style:length/against"})
+    assert "s:length" not in inferrer.leaning(asks(signals, travellers, rejected=rejected))
+
+
+def test_someone_nothing_was_learnt_of_is_scored_like_everybody(travellers):
+    scorer = ContrastiveScorer()
+    answers = [c.chosen for c in choices_of(cheap(3))]
+    nobody = scorer.score({"weights": {}}, travellers, "?", answers)
+    assert scorer.score({}, travellers, "?", answers) == nobody

@@ -1,0 +1,184 @@
+"""The chat path of a `Personalizer`: recall, gate, tailor, choose among answers, and say why."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from persona_sdk.deriving import owned
+from persona_sdk.errors import InputError, NotFoundError
+from persona_sdk.explanation import Explanation, explain
+from persona_sdk.gating import gate
+from persona_sdk.hooks import PluginHost
+from persona_sdk.learning import Learner
+from persona_sdk.memory import Memory
+from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
+from persona_sdk.pipeline import Guard, Pipeline
+from persona_sdk.recent import RecentCall, RecentCalls
+from persona_sdk.recording import Prompt, Recording
+from persona_sdk.settings import Settings
+from persona_sdk.signals import Signal, input_error
+from persona_sdk.tailoring import TailorContext
+
+__all__ = ["Answering"]
+
+
+class Answering(Recording):
+    """What happens around a call to a chat model. Nothing slow or failing here stops a chat."""
+
+    _settings: Settings
+    _tenant: str
+    _host: PluginHost
+    _memory: Memory
+    _recent: RecentCalls
+    #: All tailors, and those that run even where no trait of the person's own is relevant.
+    _pipeline: Pipeline
+    _ungated: Pipeline
+    _recall_guard: Guard
+
+    @property
+    @abstractmethod
+    def _learner(self) -> Learner: ...
+
+    @abstractmethod
+    def persona(self, user_id: str) -> Persona:
+        """Return what is known of a person, learning first from signals that are new."""
+
+    @abstractmethod
+    def signals(self, user_id: str) -> list[Signal]:
+        """Return a person's signals in the order they came."""
+
+    @abstractmethod
+    def _known(self, user_id: str) -> Persona:
+        """Return what is known of a person, without learning."""
+
+    def tailor(
+        self,
+        user_id: str,
+        messages: Prompt,
+        *,
+        model: str | None = None,
+        n: int = 1,
+        params: Mapping[str, Any] | None = None,
+    ) -> Tailored:
+        """Tailor a call to a person. The messages given are never touched; nothing slow or failing here stops a chat.
+
+        `model`, `n` and `params` (sampling parameters) are what the app means to send, for tailors to see and change.
+
+        Raises:
+            InputError: the messages are not OpenAI-shaped, or the user id is unusable.
+            PluginError: a tailor that is `required` failed.
+        """
+        deadline = time.monotonic() + self._settings.time_budget
+        asked = self._asked(user_id, messages, model=model, n=n, params={} if params is None else params)
+        persona, decision = self._recall(asked, deadline)
+        pipeline = self._pipeline if decision.open else self._ungated
+        tailored_call, steps = pipeline.run(asked, self._context(persona, decision, deadline), deadline)
+        tailored = Tailored(
+            call_id=uuid.uuid4().hex,
+            call=tailored_call,
+            persona_version=persona.version,
+            gate=decision,
+            steps=steps,
+        )
+        self._recent.add(RecentCall(tailored, asked.messages))
+        self._host.on_tailored(tailored)
+        return tailored
+
+    def _asked(self, user_id: str, messages: Prompt, **fields: Any) -> ChatCall:
+        conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        try:
+            return ChatCall.model_validate(
+                {"user_id": user_id, "tenant": self._tenant, "messages": tuple(conversation), **fields}
+            )
+        except (ValidationError, TypeError) as error:
+            if isinstance(error, TypeError):
+                raise InputError("messages: must be text or a list of messages", field="messages") from None
+            raise input_error(error) from None
+
+    def _recall(self, call: ChatCall, deadline: float) -> tuple[Persona, GateDecision]:
+        """Read the persona and ask the gate; whatever fails or is late in that, the chat goes on without a persona."""
+
+        def recall() -> tuple[Persona, GateDecision]:
+            persona = self._known(call.user_id)
+            return persona, gate(persona, call)
+
+        recalled, failure = self._recall_guard.attempt(deadline - time.monotonic(), recall)
+        if recalled is not None:
+            return recalled
+        self._host.on_skip("recall", self._settings.memory, failure)
+        reason = f"memory could not be read: {failure}"
+        return Persona(tenant=self._tenant, user_id=call.user_id, note=reason), GateDecision(open=False, reason=reason)
+
+    def _context(self, persona: Persona, decision: GateDecision, deadline: float) -> TailorContext:
+        pipeline = self._pipeline if decision.open else self._ungated
+        context = TailorContext(
+            persona=persona, traits=decision.traits, score=_cannot_score, max_tokens=self._settings.max_tokens
+        )
+
+        def score(call: ChatCall, answers: Sequence[str]) -> list[float]:
+            added = pipeline.utilities(call, answers, context, deadline)
+            own = self._own_score(persona, frozenset(decision.silent), call, answers, newcomer=added is not None)
+            return own if added is None else [a + b for a, b in zip(own or [0.0] * len(added), added, strict=True)]
+
+        return replace(context, score=score)
+
+    def _own_score(
+        self, persona: Persona, silent: frozenset[str], call: ChatCall, answers: Sequence[str], *, newcomer: bool
+    ) -> list[float]:
+        """Score answers by what was learnt of a person; a `newcomer` with nothing learnt yet is like everybody."""
+        state = owned(self._memory.state(persona.tenant, persona.user_id, persona.version), self._settings.inferrer)
+        if state is None and not newcomer:
+            return []
+        scorer = self._host.registry.scorer(self._settings.inferrer, self._settings)
+        if scorer is None:
+            return []
+        return scorer.score(state or {}, self._learner.population(persona.tenant), call.question, answers, silent)
+
+    def choose(self, tailored: Tailored, answers: Sequence[str]) -> int:
+        """Return the index of the answer this person is expected to choose; 0 when nothing can tell."""
+        pipeline = self._pipeline if tailored.gate.open else self._ungated
+        if len(answers) < 2 or not pipeline.tailors:
+            return 0
+        deadline = time.monotonic() + self._settings.time_budget
+        persona, _ = self._recall(tailored.call, deadline)
+        return pipeline.choose(tailored.call, answers, self._context(persona, tailored.gate, deadline), deadline)
+
+    def score(self, user_id: str, prompt: str, answers: Sequence[str]) -> list[float]:
+        """Return one utility per answer, in log-odds, for this person; an empty list when nothing is known of them."""
+        call = self._asked(user_id, prompt)
+        everything = GateDecision(open=True, reason="an app asks")
+        return list(self._context(self.persona(user_id), everything, math.inf).score(call, answers))
+
+    def answered(self, tailored: Tailored, answer: str) -> None:
+        """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
+        self._recent.answered(tailored.call_id, answer)
+        self._host.on_answer(tailored, answer)
+
+    def explain(self, about: Tailored | str) -> Explanation:
+        """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
+        kept = None if isinstance(about, Tailored) else self._recent.get(about)
+        tailored = about if isinstance(about, Tailored) else kept.tailored if kept else None
+        if isinstance(about, Tailored) and about.call.tenant != self._tenant:
+            raise NotFoundError("this tenant made no such call")
+        if tailored is not None and tailored.call.tenant == self._tenant:
+            user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
+            known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
+            persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
+        else:
+            persona = self.persona(str(about))
+            user_id, steps = persona.user_id, ()
+            decision = GateDecision(open=bool(persona), reason=persona.note or "what is known of this person")
+        signals = {s.id: s for s in self.signals(user_id)}
+        return explain(persona, decision, steps, signals)
+
+
+def _cannot_score(_call: ChatCall, _answers: Sequence[str]) -> list[float]:
+    return []
