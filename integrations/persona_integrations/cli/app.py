@@ -18,9 +18,11 @@ from persona_integrations.cli import (
     commands_demo,
     commands_evaluate,
     commands_evaluate_inference,
+    commands_evaluate_similar,
     commands_learn,
     commands_look,
     commands_rule,
+    commands_similar,
 )
 from persona_integrations.cli.context import Globals
 from persona_integrations.cli.terminal import complain
@@ -47,6 +49,7 @@ app = typer.Typer(
     help="Learn why each person prefers what they prefer, and tailor any chat model to them.",
 )
 evaluate = typer.Typer(no_args_is_help=True, help="Measure how well personas predict what people choose.")
+similar = typer.Typer(no_args_is_help=True, help="Who prefers alike, and what may be borrowed.")
 
 
 def _paragraphs(command: Callable[..., None]) -> str:
@@ -70,6 +73,7 @@ for _name, _command, _panel in (
     ("rollback", commands_rule.rollback, _DECIDE),
     ("pin", commands_rule.pin, _DECIDE),
     ("unpin", commands_rule.unpin, _DECIDE),
+    ("share", commands_similar.share, _DECIDE),
     ("forget", commands_data.forget, _DECIDE),
     ("demo", commands_demo.demo, _OTHER),
     ("chat", commands_chat.chat, _OTHER),
@@ -80,7 +84,12 @@ evaluate.command("choices", help=_paragraphs(commands_evaluate.choices))(command
 evaluate.command("inference", help=_paragraphs(commands_evaluate_inference.inference))(
     commands_evaluate_inference.inference
 )
+evaluate.command("similar", help=_paragraphs(commands_evaluate_similar.similar))(commands_evaluate_similar.similar)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=_OTHER)
+similar.command("people", help=_paragraphs(commands_similar.people))(commands_similar.people)
+similar.command("rebuild", help=_paragraphs(commands_similar.rebuild))(commands_similar.rebuild)
+similar.command("status", help=_paragraphs(commands_similar.status))(commands_similar.status)
+app.add_typer(similar, name="similar", rich_help_panel=_LOOK)
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -14,13 +14,19 @@ from persona_integrations.cli import render
 from persona_integrations.cli.context import JsonOption, given
 from persona_integrations.cli.progress import steps
 from persona_integrations.cli.terminal import complain, emit_json, output
+from persona_sdk.errors import InputError
 
 if TYPE_CHECKING:
+    from persona_sdk.evaluation.borrowing import BorrowingReport
     from persona_sdk.evaluation.choices import ChoiceReport, ChoiceRow
+    from persona_sdk.evaluation.similar import Studies
     from persona_sdk.inference import Inferrer
     from persona_sdk.language import Journal
 
-__all__ = ["choices", "plugins"]
+__all__ = ["SIMILAR", "begun", "choice_rows", "choices", "plugins"]
+
+#: The plugin that is asked who is similar where the settings name none.
+SIMILAR = "similar_personas"
 
 
 def plugins(ctx: typer.Context, json: JsonOption = False) -> None:
@@ -63,6 +69,13 @@ _Source: TypeAlias = Annotated[
 _Users: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="N people of each source, drawn at random.", show_default="all")
 ]
+_Similar: TypeAlias = Annotated[
+    bool, typer.Option("--similar", help="Also predict from a person's first few choices, with and without borrowing.")
+]
+_Plot: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.png", help="Draw what --similar measures, too; needs the extra `plots`."),
+]
 
 
 def choices(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -75,37 +88,78 @@ def choices(  # noqa: PLR0913, PLR0917 - one parameter per option
     embedder: _Embedder = None,
     source: _Source = None,
     users: _Users = None,
+    similar: _Similar = False,
+    plot: _Plot = None,
 ) -> None:
     """Predict each person's held-out choices without a persona, with theirs, and with somebody else's."""
     from persona_sdk.hooks import PluginHost  # noqa: PLC0415 - loaded when used
     from persona_sdk.journal import Remembered  # noqa: PLC0415 - loaded when used
 
+    if plot:
+        _require_plot(plot, similar=similar, one=len(set(inferrer or ())) < 2)
     options = {"abductive": {"scorer": scorer}} if scorer else None
     settings = given(ctx).settings(model=model, embedder=embedder, options=options)
     registry = PluginHost(settings).registry
     names = list(dict.fromkeys(inferrer or [settings.inferrer]))
     methods = {name: registry.inferrer(name, settings) for name in names}
-    rows = _rows(file, source, users)
+    studies = registry.similar(settings.similar or SIMILAR, settings).study if similar else None
+    rows = choice_rows(file, source, users)
     journal = Remembered()
     reports = {name: _measured(rows, method, journal, f"evaluating {name}") for name, method in methods.items()}
+    curves = {}
+    if studies:
+        label = "borrowing, {}"
+        curves = {name: _curves(rows, m, studies, journal, label.format(name)) for name, m in methods.items()}
+    if plot:
+        from persona_sdk.evaluation._plot_curves import plot_curves  # noqa: PLC0415 - loaded when used
+
+        plot_curves(curves[names[0]], plot)
     if json:
         whole = {name: report.as_dict() for name, report in reports.items()}
+        for name, found in curves.items():
+            whole[name]["curves"] = found.as_dict()
         emit_json(whole[names[0]] if len(names) == 1 else {"inferrers": whole})
         return
+    _print(reports, curves)
+
+
+def _require_plot(plot: Path, *, similar: bool, one: bool) -> None:
+    """Check that there will be something to draw, and that it can be drawn.
+
+    Raises:
+        InputError: there is nothing to draw, or no place for it.
+        MissingExtraError: matplotlib is not installed.
+    """
+    from persona_sdk.evaluation._plot import require_plots  # noqa: PLC0415 - loaded when used
+
+    if not similar:
+        raise InputError("--plot: draws what --similar measures, so both are needed", field="--plot")
+    if not one:
+        raise InputError("--plot: draws one inferrer, so name one with --inferrer", field="--plot")
+    require_plots(plot)
+
+
+def _print(reports: Mapping[str, ChoiceReport], curves: Mapping[str, BorrowingReport]) -> None:
+    several = len(reports) > 1
     for name, report in reports.items():
-        render.choices(output(), report.as_dict(), name if len(names) > 1 else "")
+        render.choices(output(), report.as_dict(), name if several else "")
     render.about_choices(output())
-    for left_out, count in reports[names[0]].skipped.items():
+    if curves:
+        from persona_integrations.cli import render_similar  # noqa: PLC0415 - loaded when used
+
+        for name, found in curves.items():
+            render_similar.curves(output(), found, name if several else "")
+        render_similar.about_curves(output())
+    for left_out, count in next(iter(reports.values())).skipped.items():
         complain(f"{left_out}: {count:,} rows were left out: they name no user, or there was nothing to predict")
 
 
-def _rows(file: Path, sources: list[str] | None, users: int | None) -> list[ChoiceRow]:
+def choice_rows(file: Path, sources: list[str] | None, users: int | None) -> list[ChoiceRow]:
     """Read the rows of some sources and people, naming bad lines.
 
     Raises:
         InputError: there are none.
     """
-    from persona_sdk.errors import InputError  # noqa: PLC0415 - loaded when used
     from persona_sdk.evaluation.choices import draw_people, read_choice_rows  # noqa: PLC0415 - loaded when used
 
     rows, problems = read_choice_rows(file)
@@ -124,12 +178,26 @@ def _rows(file: Path, sources: list[str] | None, users: int | None) -> list[Choi
 def _measured(rows: Sequence[ChoiceRow], method: Inferrer, journal: Journal, label: str) -> ChoiceReport:
     from persona_sdk.evaluation.choices import evaluate_choices  # noqa: PLC0415 - loaded when used
 
+    with steps(label, len(rows)) as done:
+        return evaluate_choices(rows, method, progress=begun(rows, done), journal=journal)
+
+
+def _curves(
+    rows: Sequence[ChoiceRow], method: Inferrer, studies: Studies, journal: Journal, label: str
+) -> BorrowingReport:
+    from persona_sdk.evaluation.borrowing import evaluate_borrowing  # noqa: PLC0415 - loaded when used
+
+    with steps(label, len(rows)) as done:
+        return evaluate_borrowing(rows, method, studies, progress=begun(rows, done), journal=journal)
+
+
+def begun(rows: Sequence[ChoiceRow], done: Callable[[int], None]) -> Callable[[str], None]:
+    """Return what is told each source as it begins, and says how many rows were those of the sources before it."""
     sizes = Counter(row.source for row in rows)
     started: list[str] = []
-    with steps(label, len(rows)) as done:
 
-        def begun(source: str) -> None:
-            done(sum(sizes[before] for before in started))
-            started.append(source)
+    def begins(source: str) -> None:
+        done(sum(sizes[before] for before in started))
+        started.append(source)
 
-        return evaluate_choices(rows, method, progress=begun, journal=journal)
+    return begins

@@ -106,6 +106,8 @@ def explanation(console: Console, shown: Explanation) -> None:
             f"skipped: {step.skipped}" if step.skipped else f"{step.detail or 'applied'}, {step.tokens_added:+} tokens"
         )
         console.print(f"{one_line(step.tailor)}: {one_line(did)}")
+        for loan in step.borrowed:
+            console.print(f"    {one_line(loan.statement, 300)}  (borrowed from {loan.people} similar people)")
 
 
 def messages(console: Console, sent: Iterable[Mapping[str, Any]]) -> None:
