@@ -53,7 +53,7 @@ class Personalizer(Answering):
         self._memory: Memory = registry.memory(self._settings.memory, self._settings)
         registry.require("inferrer", self._settings.inferrer)  # built when first needed: it imports numpy
         if self._settings.similar is not None:
-            registry.require("similar", self._settings.similar)
+            registry.similar(self._settings.similar, self._settings)  # what is wrong with its options shows here
         tailors = [registry.tailor(name, self._settings) for name in self._settings.tailors]
         strict = self._settings.strict_plugins
         self._pipeline = Pipeline(tailors, self._host.on_skip, strict=strict)
@@ -70,7 +70,7 @@ class Personalizer(Answering):
 
     def _learnt(self, persona: Persona, accepted: bool, reason: str) -> None:
         if self._settings.similar is not None:
-            contained(self._similar().news, persona.tenant)
+            contained(lambda: self._similar().news(persona.tenant))
         self._host.on_persona(persona, accepted, reason)
 
     # What people do
@@ -241,8 +241,11 @@ class Personalizer(Answering):
         return self._similar().neighbours(self._tenant, user_id, limit)
 
     def rebuild_index(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> IndexStatus:
-        """Build the index of similar people anew from memory, and verify what may be borrowed. Slow."""
-        return self._similar().rebuild(self._tenant, progress)
+        """Learn anew what everyone leans to, verify what may be borrowed, and build the index from memory. Slow."""
+        similar = self._similar()
+        for user_id in progress(self._memory.users(self._tenant)):
+            self._learner.lean(self._tenant, user_id)
+        return similar.rebuild(self._tenant)
 
     def index_status(self) -> IndexStatus:
         """Return how the index of similar people stands."""
@@ -259,17 +262,17 @@ class Personalizer(Answering):
 
     def share(self, user_id: str, *, lend: bool | None = None, borrow: bool | None = None) -> Consent:
         """Record whether a person lends and borrows, None for as it was; it holds from the next call on."""
-        known = self._memory.consent(self._tenant, user_id)
-        consent = Consent(known.lend if lend is None else lend, known.borrow if borrow is None else borrow)
-        self._memory.set_consent(self._tenant, user_id, consent)
+        consent = self._memory.set_consent(self._tenant, user_id, lend=lend, borrow=borrow)
         if not consent.lend:
             self._leave(user_id)
+        elif self._settings.similar is not None:
+            contained(lambda: self._similar().news(self._tenant))
         return consent
 
     def _leave(self, user_id: str) -> None:
         """Take someone out of the index; memory has it already, and whoever reads the index asks memory."""
         if self._settings.similar is not None:
-            _, failure = contained(self._similar().leave, self._tenant, user_id)
+            _, failure = contained(lambda: self._similar().leave(self._tenant, user_id))
             if failure:
                 self._host.on_skip("index", self._settings.similar, failure)
 

@@ -15,14 +15,17 @@ def lean(memory: Memory, inferrer: Inferrer, population: Population | None, tena
     Of someone whose version was pinned, or taken back to an earlier one, only what that version had read counts.
     """
     stored = memory.signals(tenant, user_id)
-    current = memory.current(tenant, user_id)
-    newest = max((v.version for v in memory.versions(tenant, user_id)), default=0) if current else 0
-    if current is not None and (current.pinned or current.version != newest):
-        stored = [s for s in stored if s.seq <= current.lineage.through]
     if not stored:
         return
+    newest, current = stored[-1].seq, memory.current(tenant, user_id)
+    if current is not None:
+        read = max((v.lineage.through for v in memory.versions(tenant, user_id)), default=0)
+        if current.pinned or current.lineage.through < read:
+            stored = [s for s in stored if s.seq <= current.lineage.through]
     rejected = frozenset(k for k, v in memory.verdicts(tenant, user_id).items() if v.ruling == "rejected")
     signals = [s.signal for s in stored]
-    weights = inferrer.leaning(InferenceRequest(tenant, user_id, signals, population, rejected=rejected))
-    choices = len(choices_of(signals))
-    memory.lean(tenant, Leaning(user_id, dict(weights), choices, stored[-1].seq, inferrer.name))
+    weights = (
+        inferrer.leaning(InferenceRequest(tenant, user_id, signals, population, rejected=rejected)) if stored else {}
+    )
+    through = stored[-1].seq if stored else newest
+    memory.lean(tenant, Leaning(user_id, dict(weights), len(choices_of(signals)), through, inferrer.name))

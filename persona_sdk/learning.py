@@ -263,7 +263,8 @@ class Learner:
 
     def lean(self, tenant: str, user_id: str) -> None:
         """Keep what a person leans to, for finding similar people."""
-        lean(self._memory, self._inferrer, self.population(tenant), tenant, user_id)
+        with self._lock(tenant, user_id):
+            lean(self._memory, self._inferrer, self.population(tenant), tenant, user_id)
 
     def _state_of(self, current: Persona) -> dict[str, object] | None:
         state = self._memory.state(current.tenant, current.user_id, current.version)
@@ -344,15 +345,15 @@ class BackgroundLearner:
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
 
-    def close(self) -> None:
-        """Stop after the person being learnt from; the others stay pending in memory."""
+    def close(self, timeout: float = 10) -> None:
+        """Stop after the person being learnt from, waiting `timeout` seconds; the others stay pending in memory."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
             self._changed.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=10)
+            thread.join(timeout)
 
     def _run(self) -> None:
         while (user := self._next()) is not None:

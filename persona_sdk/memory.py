@@ -245,8 +245,10 @@ class Memory(ABC):
         """Return what a person consents to; whoever never said anything, to both."""
         return Consent()
 
-    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> None:
-        """Record what a person consents to; it holds from the next call on.
+    def set_consent(
+        self, tenant: str, user_id: str, *, lend: bool | None = None, borrow: bool | None = None
+    ) -> Consent:
+        """Record what a person consents to, None for as it was; return the whole. It holds from the next call on.
 
         Raises:
             NotImplementedError: this memory keeps no consents, and so must keep no leanings either.

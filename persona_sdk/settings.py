@@ -13,6 +13,8 @@ from persona_sdk.errors import SettingsError
 __all__ = ["Settings"]
 
 _PREFIX = "PERSONA_"
+#: Named by nothing as well as by no variable: .env files have such lines.
+_OPTIONAL = ("model", "embedder", "similar")
 
 
 class Settings(BaseModel):
@@ -54,7 +56,7 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         for name in cls.model_fields:
             raw = os.environ.get(_PREFIX + name.upper())
-            if raw is not None and name != "options":
+            if raw is not None and name != "options" and (raw or name not in _OPTIONAL):
                 values[name] = tuple(filter(None, raw.split(","))) if name == "tailors" else raw
         values.update({k: v for k, v in given.items() if v is not None})
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,7 +83,7 @@ class SimilarPeople(ABC):
         """
 
     @abstractmethod
-    def rebuild(self, tenant: str, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> IndexStatus:
+    def rebuild(self, tenant: str) -> IndexStatus:
         """Build a tenant's index anew from memory, and verify on held-out choices what may be borrowed.
 
         Raises:

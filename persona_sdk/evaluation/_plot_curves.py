@@ -48,7 +48,15 @@ def plot_curves(report: BorrowingReport, file: Path) -> None:
         first = first or axes
     if first is not None:
         handles, labels = first.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=_INK)
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(2, columns),
+            frameon=False,
+            fontsize=9,
+            labelcolor=_INK,
+        )
     _save(figure, file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
@@ -12,12 +13,15 @@ from persona_sdk.index import VectorIndex
 from persona_sdk.inference import Inferrer
 from persona_sdk.language import ChatModel, Embedder
 from persona_sdk.memory import Memory
+from persona_sdk.pipeline import contained
 from persona_sdk.scoring import Scorer, StatementScorer
 from persona_sdk.settings import Settings
 from persona_sdk.similar import SimilarPeople
 from persona_sdk.tailoring import Tailor
 
 __all__ = ["KINDS", "Factory", "Registry"]
+
+_log = logging.getLogger("persona_sdk")
 
 #: What a plugin can add, and what a factory for it must return.
 KINDS: dict[str, type] = {
@@ -54,6 +58,7 @@ class _Book:
     built: dict[tuple[str, str], list[tuple[object, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
+    building: dict[tuple[str, str], RLock] = field(default_factory=dict)
 
 
 class Registry:
@@ -182,8 +187,8 @@ class Registry:
             built = [(of, product) for (of, _), kept in self._book.built.items() for _, product in kept]
         for kind in ("similar", "index"):  # not under the lock: who is closed may still be asking for the other
             for of, product in built:
-                if of == kind:
-                    product.close()
+                if of == kind and (failure := contained(product.close)[1]):
+                    _log.warning("closing a plugin's %s failed: %s", of, failure)
 
     def _all(self) -> list[tuple[tuple[str, str], _Entry]]:
         return list(self._book.entries.items())
@@ -206,6 +211,11 @@ class Registry:
             if entry is None:
                 raise SettingsError(self._unknown(kind, name))
             kept = self._book.built.setdefault((kind, name), [])
+            building = self._book.building.setdefault((kind, name), RLock())
+        for known, product in kept:
+            if known == settings:
+                return product
+        with building:  # its own: one that takes seconds to build must not stop a chat that needs another
             for known, product in kept:
                 if known == settings:
                     return product

@@ -254,14 +254,19 @@ class FakeMemory(Memory):
         """Return what a person consents to."""
         return self._person(tenant, user_id).consent
 
-    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> None:
-        """Record what a person consents to."""
+    def set_consent(
+        self, tenant: str, user_id: str, *, lend: bool | None = None, borrow: bool | None = None
+    ) -> Consent:
+        """Record what a person consents to, None for as it was."""
         with self._lock:
             person = self._people.setdefault((tenant, user_id), _Person())
+            known = person.consent
+            consent = Consent(known.lend if lend is None else lend, known.borrow if borrow is None else borrow)
             person.consent = consent
-            if person.leaning is not None and consent.lend:
+            if person.leaning is not None and consent.lend and not known.lend:
                 self._rows += 1
                 person.leaning = replace(person.leaning, row=self._rows)
+            return consent
 
     def forget(self, tenant: str, user_id: str) -> Forgotten:
         """Erase everything about one person."""

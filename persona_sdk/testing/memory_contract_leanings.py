@@ -105,14 +105,14 @@ class LeaningsContract:
         key = person_key("default", user)
         memory.lean("default", leaning(user, seq, {"w:tea": 1.0}))
         assert memory.consent("default", user) == Consent()
-        memory.set_consent("default", user, Consent(lend=False, borrow=True))
+        memory.set_consent("default", user, lend=False, borrow=True)
         assert memory.consent("default", user) == Consent(lend=False, borrow=True)
         assert memory.leanings("default", [key]) == {}
         assert key not in [lent.key for lent in memory.lent("default")]
         before = _kept(memory, user).row
         memory.lean("default", leaning(user, seq, {"w:coffee": 1.0}))
         assert memory.leanings("default", [key]) == {}
-        memory.set_consent("default", user, Consent(lend=True, borrow=False))
+        memory.set_consent("default", user, lend=True, borrow=False)
         assert memory.consent("default", user) == Consent(lend=True, borrow=False)
         assert memory.leanings("default", [key])[key].weights == {"w:coffee": 1.0}
         assert key in [lent.key for lent in memory.lent("default", before)]
@@ -132,7 +132,7 @@ class LeaningsContract:
         if type(memory).set_consent is Memory.set_consent:
             pytest.skip("this memory keeps no consents")
         user = new_user()
-        memory.set_consent("default", user, Consent(lend=False, borrow=False))
+        memory.set_consent("default", user, lend=False, borrow=False)
         assert memory.consent("default", user) == Consent(lend=False, borrow=False)
         assert memory.consent("elsewhere", user) == Consent()
         assert user not in list(memory.users("default"))

@@ -179,7 +179,7 @@ def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
     memory.keep_answers(tenant, user_id, {ASKED: text})
     memory.lean(tenant, leaning(user_id, seq, {f"w:{text}": 1.0}))
     if type(memory).set_consent is not Memory.set_consent:
-        memory.set_consent(tenant, user_id, Consent(lend=True, borrow=False))
+        memory.set_consent(tenant, user_id, lend=True, borrow=False)
     return seq
 
 

@@ -232,11 +232,8 @@ def test_another_inferrers_leanings_are_not_compared(url):
     [({"k": 1}, "option 'k'"), ({"kk": 5}, "option 'kk'"), ({"no_lending": 3}, "option 'no_lending'")],
 )
 def test_impossible_options_are_named(url, options, says):
-    with (
-        alike(url, said={}, options={"similar_personas": options}) as p,
-        pytest.raises(SettingsError, match=says),
-    ):
-        p.neighbours("ann")
+    with pytest.raises(SettingsError, match=says):
+        alike(url, said={}, options={"similar_personas": options})
 
 
 def test_a_tenant_may_refuse_to_be_compared(url):
@@ -249,3 +246,54 @@ def test_a_tenant_may_refuse_to_be_compared(url):
             other.said(user, "tea")
         other.learn_pending()
         assert names(other.neighbours("ann")) == ["bob"]
+
+
+def test_someone_without_traits_keeps_what_they_lean_to(p):
+    """A version without traits is falsy, and no reason to think that an earlier one was chosen."""
+    p._memory.remember(p.persona("dan").model_copy(update={"traits": ()}), None)
+    p.said("dan", "tea")
+    p.learn("dan")
+    p.rebuild_index()
+    assert "w:tea" in p._memory.leaning("default", "dan").weights
+
+
+def test_a_rollback_to_a_version_that_was_ruled_on_counts_as_one(p):
+    first = p.persona("dan").version
+    p.said("dan", "tea rain")
+    p.learn("dan")
+    p.reject("dan", "said:0")
+    p.rollback("dan", first)
+    p.rebuild_index()
+    assert "w:tea" not in p._memory.leaning("default", "dan").weights
+
+
+def test_both_wishes_are_kept_whoever_says_them_first(p):
+    p.share("ann", lend=False)
+    assert p.share("ann", borrow=False) == Consent(lend=False, borrow=False)
+
+
+def test_collections_of_another_inferrer_do_not_keep_the_forgotten(url, tmp_path):
+    folder = f"exact:{tmp_path / 'index'}"
+    with alike(url, index=folder) as p:
+        p.neighbours("ann")
+    with alike(url, InCode(inferrer=Leans()), inferrer="contrastive", said={}, index=folder) as p:
+        p.forget("ann")
+        index = p._host.registry.index(folder)
+        held = {one.key for name in index.collections() for one in index.stamped(name)}
+        assert person_key("default", "ann") not in held
+        p.neighbours("bob")
+        p.rebuild_index()
+        assert all("/believes/" not in name for name in index.collections())
+
+
+def test_a_mistake_in_the_options_shows_at_once_and_breaks_nothing_later(url):
+    with pytest.raises(SettingsError, match="no index is named 'nosuch'"):
+        alike(url, said={}, index="nosuch")
+    with pytest.raises(SettingsError, match="given under 'similar_personas'"):
+        alike(url, said={}, tailors=("similar_people",), options={"similar_people": {"k": 3}})
+
+
+def test_an_empty_variable_names_nothing(url, monkeypatch):
+    monkeypatch.setenv("PERSONA_SIMILAR", "")
+    with Personalizer(url) as p:
+        assert p.persona("ann").version == 0

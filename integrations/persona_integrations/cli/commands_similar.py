@@ -10,7 +10,7 @@ import typer
 from persona_integrations.cli import progress
 from persona_integrations.cli.context import JsonOption, UserArgument, check_user, given, known
 from persona_integrations.cli.render import simple_table
-from persona_integrations.cli.terminal import emit_json, one_line, output
+from persona_integrations.cli.terminal import complain, emit_json, one_line, output
 
 if TYPE_CHECKING:
     from persona_sdk.engine import Personalizer
@@ -89,6 +89,8 @@ def share(
     """Show or set whether a person lends what they prefer, in general words, and borrows from others."""
     with _open(ctx, index) as personalizer:
         check_user(user)
+        if not personalizer.signals(user):
+            complain(f"there are no signals of {one_line(user, 80)} yet; is the id spelt right?")
         if lend is None and borrow is None:
             consent = personalizer.consent(user)
         else:

@@ -23,20 +23,18 @@ def curves(console: Console, report: BorrowingReport, inferrer: str = "") -> Non
     of = f", {inferrer}" if inferrer else ""
     for source, curve in report.curves.items():
         console.print(Text(f"\n{one_line(source, 60)}{of}", style="bold"))
-        numbers = ("known", "people", "n", "shared", "own", "borrowed", "other", "gain", "±", "log loss", "gain ", "± ")
+        numbers = ("known", "n", "shared", "own", "borrowed", "other", "gain", "±", "log loss", "gain ")
         table = simple_table(*numbers, right=numbers)
         for point in curve.points:
             loss, gain = point.log_loss, point.gain
             table.add_row(
                 "all" if point.known is None else str(point.known),
-                f"{point.users:,}",
                 f"{point.n:,}",
                 *(_percent(point.accuracy[arm]) for arm in ("shared", "own", "borrowed", "other")),
                 f"{100 * gain['accuracy']:+.1f}",
                 _percent(gain["standard_error"]),
                 f"{loss['own']:.3f} → {loss['borrowed']:.3f}",
                 f"{gain['log_loss']:+.4f}",
-                f"{gain['log_loss_standard_error']:.4f}",
             )
         console.print(table)
         console.print(one_line(curve.verified, 400))
@@ -48,7 +46,7 @@ def about_curves(console: Console) -> None:
         "\nHeld-out choices predicted right, in per cent, where only so many of each person's own choices are known, by"
         " what people have in common (shared), from those choices (own), with what similar people lend (borrowed), and"
         " with what people lend who are similar to somebody else (other). log loss: own → borrowed, in nats; gain:"
-        " borrowed − own, more is better for both; ±: one standard error of the gain before it, over people. With no"
+        " borrowed − own, more is better for both; ±: one standard error of the first, over people. With no"
         " choice known nobody is similar, and nothing is borrowed."
     )
 

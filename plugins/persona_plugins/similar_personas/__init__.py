@@ -32,6 +32,7 @@ def _similar(registry: Registry, settings: Settings) -> SimilarPersonas:
         prompts=_prompts(registry, settings) if "similar_prompt" in settings.tailors else None,
     )
     options = Options.of(settings.options.get(_NAME, {}))
+    index()  # nothing is opened; what is wrong with its name shows here
     return SimilarPersonas(source, options, background=settings.learning == "background")
 
 
@@ -49,6 +50,8 @@ def _people(registry: Registry, settings: Settings, tailor: str) -> SimilarPerso
     """Return what the tailors share with the rest."""
     if settings.similar != _NAME:
         raise SettingsError(f'the tailor {tailor!r} needs similar="{_NAME}"')
+    if tailor in settings.options:
+        raise SettingsError(f"options of the tailor {tailor!r} are given under {_NAME!r}, which all of them share")
     return cast("SimilarPersonas", registry.similar(_NAME, settings))
 
 

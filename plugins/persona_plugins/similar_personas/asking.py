@@ -42,7 +42,7 @@ def refused(borrowing: Borrowing | None) -> str:
 def unproven(way: Way | None) -> str:
     """Return why what was verified of a way does not allow it, "" if it does."""
     if way is None:
-        return NOT_VERIFIED
+        return f"{NOT_VERIFIED}, with this tailor among the tailors of the settings"
     return "" if way.helps else f"refused: {way.verified}"
 
 

@@ -10,13 +10,14 @@ summed over the most similar people v, with n the person's own choices: it fades
 what is predicted from the person's own signals and never in place of it; neighbours alone do not do (P-GenRM, arXiv
 2602.12116). Leanings that are lent were learnt from the lender's own signals only, so nothing comes back as an echo.
 
-A weight is lent only if at least k of the tenant's people lean that way on that name (`held`): whoever imitates
-somebody to be most like them learns nothing that is only theirs.
+What is lent is a sum over people, in numbers that are never shown. Where that is not private enough, a name can be made
+to count only if several of these people lean one way (`agree`), and the sum leans that way, too; it costs predictions.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from persona_sdk.laplace import Array
 
-__all__ = ["NEIGHBOURS", "Borrowing", "Likeness", "added", "borrowed", "faded", "group_of", "similarity", "way_of"]
+__all__ = ["NEIGHBOURS", "Borrowing", "Likeness", "added", "borrowed", "faded", "group_of", "similarity"]
 
 #: So many of the most similar people lend, at most.
 NEIGHBOURS = 30
@@ -38,16 +39,15 @@ class Borrowing:
     """How people of one tenant borrow, and what that rests on.
 
     `groups` are the groups of names that people are compared by and lend from; `strength` is 0 where borrowing was
-    refused; `fade` is the number of own choices at which half is borrowed. `held` says of each name which ways at least
-    `k` people lean on it ("+", "-" or "+-"), None if that does not matter. `gain` is how much better left-out choices
-    were predicted, in nats a choice, with its `standard_error` over people; `choices` and `people` are how many.
+    refused; `fade` is the number of own choices at which half is borrowed; `agree` is how many of the lenders must lean
+    the same way for a name to count. `gain` is how much better left-out choices were predicted, in nats a choice, with
+    its `standard_error` over people; `choices` and `people` are how many.
     """
 
     groups: frozenset[str] = frozenset()
     strength: float = 0.0
     fade: float = 1.0
-    k: int = 1
-    held: Mapping[str, str] | None = None
+    agree: int = 1
     people: int = 0
     choices: int = 0
     gain: float = 0.0
@@ -70,8 +70,7 @@ class Borrowing:
             "groups": sorted(self.groups),
             "strength": self.strength,
             "fade": self.fade,
-            "k": self.k,
-            "held": None if self.held is None else dict(self.held),
+            "agree": self.agree,
             "people": self.people,
             "choices": self.choices,
             "gain": self.gain,
@@ -123,16 +122,15 @@ def borrowed(
     share = borrowing.strength * faded(borrowing.fade, choices)
     alike = sorted((lender for lender in lenders if lender[0] > 0), key=lambda lender: -lender[0])[:NEIGHBOURS]
     total: dict[str, float] = {}
+    more: Counter[str] = Counter()
+    less: Counter[str] = Counter()
     for alikeness, leaning in alike:
         for name, weight in _within(leaning, borrowing.groups).items():
-            if borrowing.held is None or way_of(weight) in borrowing.held.get(name, ""):
-                total[name] = total.get(name, 0.0) + share * alikeness * weight
-    return total
-
-
-def way_of(weight: float) -> str:
-    """Return which way a weight leans, as `Borrowing.held` says it."""
-    return "+" if weight > 0 else "-"
+            total[name] = total.get(name, 0.0) + share * alikeness * weight
+            (more if weight > 0 else less)[name] += 1
+    if borrowing.agree <= 1:
+        return total
+    return {name: w for name, w in total.items() if (more if w > 0 else less)[name] >= borrowing.agree}
 
 
 def faded(fade: float, choices: Numbers) -> Numbers:

@@ -84,7 +84,7 @@ class ColdStart(Tailor):
     def _prior(self, call: ChatCall, context: TailorContext) -> _Prior:
         people, tenant, user_id = self._people, call.tenant, call.user_id
         borrowing = people.borrowing(tenant)
-        why = no_use(call) or refused(borrowing) or does_not_borrow(people, tenant, user_id)
+        why = no_use(call) or refused(borrowing) or does_not_borrow(people, tenant, user_id) or people.away(tenant)
         if why or borrowing is None:
             return _Prior({}, why=why)
         lenders, k = people.lenders(tenant, user_id)[:NEIGHBOURS], people.options.k  # those that `borrowed` counts

@@ -50,17 +50,17 @@ PARTS = 5
 
 
 def fit(
-    inferrer: Inferrer, population: Population | None, histories: Sequence[History], *, k: int = 1, seed: int = 0
+    inferrer: Inferrer, population: Population | None, histories: Sequence[History], *, agree: int = 1, seed: int = 0
 ) -> Borrowing:
     """Choose how these people borrow from each other, and verify that it helps; strength 0 where it does not.
 
-    A weight is lent only if at least `k` people lean that way on that name.
+    A name is lent only where at least `agree` lenders lean the same way.
 
     The inferrer fits a population for each part of the people, without them, which is what takes time. The same
     histories give the same result.
     """
     if population is None:
-        return Borrowing(k=k)
+        return Borrowing(agree=agree)
     people = _drawn([h for h in histories if h.signals], MAX_LENDERS, seed)
     part = np.random.default_rng(seed).permutation(len(people)) % PARTS
     tested = {h.user_id for h in _drawn(people, MAX_TESTED, seed)}
@@ -68,12 +68,12 @@ def fit(
     for one in range(PARTS):
         others = inferrer.fit_population(population.tenant, [h for h, k in zip(people, part, strict=True) if k != one])
         if others is None:  # too few people to leave any out
-            return Borrowing(k=k)
+            return Borrowing(agree=agree)
         mine = [h for h, k in zip(people, part, strict=True) if k == one and h.user_id in tested]
         cases, contrasts = _leave_out(inferrer, others, mine, seed)
         blocks.append(_Block(one, cases, contrasts, leanings_of(inferrer, others, people)))
-    trial = _Trial(blocks, k)
-    everything = Borrowing(groups=frozenset(trial.groups), k=k)
+    trial = _Trial(blocks, agree)
+    everything = Borrowing(groups=frozenset(trial.groups), agree=agree)
     if trial.people < MINIMUM_PEOPLE or not trial.groups:
         return everything
     gain, error, right = trial.verified()
@@ -81,8 +81,7 @@ def fit(
     helps = found.strength > 0 and gain > MARGIN * error and right >= 0
     return replace(
         found if helps else everything,
-        k=k,
-        held=leanings_of(inferrer, population, people).held_by(k)[1],
+        agree=agree,
         people=trial.people,
         choices=trial.choices,
         gain=float(f"{gain:.4g}"),
@@ -170,14 +169,14 @@ class _Trial:
     from fewer and from more others.
     """
 
-    def __init__(self, blocks: Sequence[_Block], k: int) -> None:
+    def __init__(self, blocks: Sequence[_Block], agree: int) -> None:
         cases = [case for block in blocks for case in block.cases]
         users = {user: p for p, user in enumerate(dict.fromkeys(case.user_id for case in cases))}
         lengths = [len(case.asked) for case in cases]
         self.people = len(users)
         self.choices = sum(len(block.contrasts) for block in blocks)
         self.groups = sorted({group for block in blocks for group in block.lent.groups})
-        self._alike = [_Alike(block, k) for block in blocks]
+        self._alike = [_Alike(block, agree) for block in blocks]
         self._person: Places = np.repeat(np.array([users[case.user_id] for case in cases], np.intp), lengths)
         self._known = np.repeat([float(case.known) for case in cases], lengths)
         self._base = _logit([p for case in cases for p in case.base])
@@ -272,10 +271,10 @@ class _Trial:
 class _Alike:
     """Who is most like those tested, by groups of names, and what these lend to the choices that were left out."""
 
-    def __init__(self, block: _Block, k: int) -> None:
+    def __init__(self, block: _Block, agree: int) -> None:
         cases, lent = block.cases, block.lent
         whose = {user: v for v, user in enumerate(lent.users)}
-        self._groups, self._lent = lent.groups, lent.held_by(k)[0]
+        self._agree, self._groups, self._rows = agree, lent.groups, lent.rows
         self._own: Places = np.array([whose[case.user_id] for case in cases], np.intp)
         self._asked = [(c, i) for c, case in enumerate(cases) for i in case.asked]
         self._contrasts = lent.matrix(block.contrasts)
@@ -299,15 +298,20 @@ class _Alike:
         cosines[np.arange(len(cosines)), self._own] = 0
         most = min(NEIGHBOURS, cosines.shape[1])
         nearest = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
-        within = np.zeros(self._lent.shape[1], bool)
+        within = np.zeros(self._rows.shape[1], bool)
         within[np.concatenate([self._groups[group] for group in groups if group in self._groups])] = True
         return np.array([self._sum(cosines[c], nearest[c], self._contrasts[i], within) for c, i in self._asked])
 
     def _sum(self, cosines: Matrix, nearest: Places, contrast: Matrix, within: npt.NDArray[np.bool_]) -> float:
-        """Return Σ cos · (leaning · contrast) over the nearest."""
+        """Return Σ cos · (leaning · contrast) over the nearest, of the names that enough of them agree on."""
         names = np.flatnonzero(within & (contrast != 0))
         alike = nearest[cosines[nearest] > 0]
-        return float(cosines[alike] @ self._lent[np.ix_(alike, names)] @ contrast[names])
+        rows = self._rows[np.ix_(alike, names)]
+        lent = cosines[alike] @ rows
+        if self._agree > 1:
+            agreeing = ((rows > 0) == (lent > 0)) & (rows != 0)
+            lent = np.where(agreeing.sum(axis=0) >= self._agree, lent, 0)
+        return float(lent @ contrast[names])
 
 
 def _logit(probabilities: Sequence[float]) -> Array:

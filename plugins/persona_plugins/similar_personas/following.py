@@ -31,7 +31,7 @@ _log = logging.getLogger("persona_sdk")
 _BATCH = 1000
 #: Seconds after which everything is compared again, and after which it is worth asking for news of other processes.
 _COMPARED = 600.0
-_OLD = 30.0
+_OLD = 10.0
 _PREFIX = "personas"
 
 
@@ -61,6 +61,7 @@ class _Progress:
     read: int = 0
     followed: float = float("-inf")
     compared: float = float("-inf")
+    count: int = 0
     blank: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,11 +95,15 @@ class Following:
         progress = self._of(tenant, basis)
         with progress.lock:
             progress.followed = self._clock()
-            if self._clock() - progress.compared > _COMPARED:
-                return self._compare(tenant, progress)
+            collection = progress.basis.collection(tenant)
+            if self._clock() - progress.compared > _COMPARED or self._index().count(collection) < progress.count:
+                changed = self._compare(tenant, progress)  # due, or somebody has emptied it under us
+                progress.count = self._index().count(collection)
+                return changed
             news = list(self._lent(tenant, progress.read))
             changed = self._put(tenant, progress, news)
             progress.read = max((lent.row for lent in news), default=progress.read)
+            progress.count = self._index().count(collection)
             return changed
 
     def suspect(self, tenant: str) -> None:
@@ -133,6 +138,15 @@ class Following:
             if name.startswith(ours) and name != kept:
                 self._index().drop(name)
 
+    def leave(self, tenant: str, key: str) -> None:
+        """Take somebody out of all of a tenant's collections."""
+        for name in self._index().collections():
+            if name.startswith(Basis.of(tenant)):
+                self._index().remove(name, [key])
+        progress = self._progress.get(tenant)
+        if progress is not None:
+            progress.count = max(0, progress.count - 1)
+
     def _of(self, tenant: str, basis: Basis) -> _Progress:
         with self._lock:
             known = self._progress.get(tenant)
@@ -156,6 +170,7 @@ class Following:
         missing = [Lent(key, row) for key, row in lent.items() if there.get(key) != row]
         changed = self._put(tenant, progress, missing)
         self._ask_for(functools.partial(self._compare_prompts, tenant, lent))
+        self.drop_others(tenant, progress.basis)  # of an earlier basis: who was forgotten since is still in it
         progress.read = max(lent.values(), default=0)
         progress.compared = self._clock()
         return changed + len(gone)
@@ -175,10 +190,14 @@ class Following:
             there = [key for key in vectors if np.any(vectors[key])]
             if blank:  # of somebody who was forgotten, or stopped lending, meanwhile, too
                 index.remove(collection, blank)
+            # Before the stamps: whoever is killed in between finds these people missing, and does both again.
+            self._ask_for(functools.partial(self._follow_prompts, tenant, there))
             if there:
                 rows = np.array([vectors[key] for key in there], np.float32).reshape(-1, DIMENSIONS)
                 index.put(collection, there, rows, [leanings[key].row for key in there])
-            self._ask_for(functools.partial(self._follow_prompts, tenant, there))
+                still = self._memory.leanings(tenant, there)
+                if gone := [key for key in there if key not in still]:  # forgotten, or opted out, meanwhile
+                    index.remove(collection, gone)
             progress.blank.difference_update(there)
             progress.blank.update(blank)
             changed += len(there)

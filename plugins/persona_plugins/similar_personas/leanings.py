@@ -43,18 +43,6 @@ class Leanings:
                     row[self._column[name]] = weight
         return rows
 
-    def held_by(self, k: int) -> tuple[Matrix, dict[str, str]]:
-        """Return the rows without what fewer than k people lean to, and which ways at least k lean on each name."""
-        ways = self.rows > 0, self.rows < 0
-        many = [way.sum(axis=0) >= k for way in ways]
-        kept = np.where((ways[0] & many[0]) | (ways[1] & many[1]), self.rows, 0).astype(np.float32)
-        held = {
-            name: "+" * bool(many[0][j]) + "-" * bool(many[1][j])
-            for name, j in self._column.items()
-            if many[0][j] or many[1][j]
-        }
-        return kept, held
-
     def cosines(self, leaning: Mapping[str, float], groups: frozenset[str]) -> Matrix:
         """Return the cosine of one leaning with everybody's, over some groups (people); 0 where there is nothing."""
         own = {name: weight for name, weight in leaning.items() if group_of(name) in groups}

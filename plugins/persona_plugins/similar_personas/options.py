@@ -15,16 +15,16 @@ __all__ = ["Options"]
 class Options(BaseModel):
     """How people are compared, and what they lend.
 
-    A trait, or a weight, is lent only if at least `k` people hold it; `neighbours` is how many similar people are asked
-    at most. Tenants in `no_lending` are not compared at all, those in `no_borrowing` are compared, but nothing is
-    borrowed. `shots` is how many of a person's own past choices the model is shown, `candidates` how many answers are
-    asked for where only what is borrowed can tell which is best.
+    A trait is lent only if at least `k` people hold it, and numbers only as sums over at least as many; with `agree`
+    above 1, only where so many of those lean the same way. Tenants in `no_lending` are not compared at all, those in
+    `no_borrowing` are compared, but nothing is borrowed. `shots` is how many of a person's own past choices the model
+    is shown, `candidates` how many answers are asked for where only what is borrowed can tell which is best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: int = Field(default=5, ge=2, le=1000)
-    neighbours: int = Field(default=30, ge=2, le=1000)
+    agree: int = Field(default=1, ge=1, le=30)
     shots: int = Field(default=2, ge=1, le=20)
     candidates: int = Field(default=1, ge=1, le=16)
     no_lending: frozenset[str] = frozenset()

@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from persona_plugins.similar_personas.blending import Borrowing, Likeness
+from persona_plugins.similar_personas.blending import NEIGHBOURS, Borrowing, Likeness
 from persona_plugins.similar_personas.closeness import by_meaning, by_words
 from persona_plugins.similar_personas.following import Basis, Following
 from persona_plugins.similar_personas.options import Options
 from persona_plugins.similar_personas.prompts import PromptIndex
 from persona_plugins.similar_personas.sketch import sketch
 from persona_plugins.similar_personas.verifying import Way, verify_own_choices, verify_similar_prompt
-from persona_sdk.errors import IndexUnavailableError, MissingExtraError
+from persona_sdk.errors import IndexUnavailableError, MissingExtraError, PersonaError
 from persona_sdk.index import VectorIndex
 from persona_sdk.inference import History, Inferrer, Population
 from persona_sdk.language import Embedder
-from persona_sdk.leaning import lean
 from persona_sdk.learning import BackgroundLearner
 from persona_sdk.memory import Leaning, Memory, person_key
 from persona_sdk.similar import IndexStatus, Neighbour, SimilarPeople, Study
@@ -35,8 +34,12 @@ _STUDIED = 2000
 _AGE = 30.0
 #: Seconds between two lines in the log about an index that cannot be used.
 _QUIET = 60.0
+#: Seconds between two tries to open an index that cannot be read.
+_AGAIN = 5.0
 #: What is found beyond what was asked for: the person, and some who may not lend any more.
 _SPARE = 4
+#: So many are found to be compared exactly when lenders are looked for: sketches alone mistake who is a little alike.
+_CANDIDATES = 3 * NEIGHBOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Source:
 class SimilarPersonas(SimilarPeople):
     """Compares people by what they lean to, in the groups of names that were shown to predict.
 
-    With `background`, the index follows memory in a thread; otherwise when somebody next asks.
+    The index follows memory in a thread. Without `background`, whoever asks for neighbours waits until it has.
     """
 
     name = "similar_personas"
@@ -75,38 +78,56 @@ class SimilarPersonas(SimilarPeople):
         self.options = options
         self._source = source
         self._following = Following(source.memory, source.index, source.prompts)
-        self._background = BackgroundLearner(self._in_background) if background else None
+        self._waits = not background
+        self._background = BackgroundLearner(self._in_background)
         self._kept: dict[tuple[str, str], tuple[float, Population | None]] = {}
         self._problem: tuple[float, str] = (float("-inf"), "")
+        self._ready = self._closed = False
+        self._woken = float("-inf")
 
     # Who is similar
 
     def neighbours(self, tenant: str, user_id: str, limit: int = 10) -> list[Neighbour]:
         """Return the people most similar to one person, the most similar first."""
-        return [Neighbour(one.user_id, one.similarity) for one in self._found(tenant, user_id, limit)]
+        if self._waits and tenant not in self.options.no_lending and self._following.due(tenant, self._basis(tenant)):
+            self.follow(tenant)
+        found = self._found(tenant, user_id, limit, limit + _SPARE)
+        return [Neighbour(one.user_id, one.similarity) for one in found]
 
     def lenders(self, tenant: str, user_id: str) -> list[Lender]:
-        """Return those similar people whom this person borrows from; none where they, or their tenant, do not borrow.
+        """Return those similar people whom this person borrows from.
 
-        Raises:
-            IndexUnavailableError: the index cannot be read now.
+        There are none where they, or their tenant, do not borrow, and none while the index cannot be read.
         """
         if tenant in self.options.no_borrowing or not self.memory.consent(tenant, user_id).borrow:
             return []
-        return self._found(tenant, user_id, self.options.neighbours)
+        try:
+            return self._found(tenant, user_id, NEIGHBOURS, _CANDIDATES)
+        except IndexUnavailableError:
+            return []
 
-    def _found(self, tenant: str, user_id: str, limit: int) -> list[Lender]:
+    def away(self, tenant: str) -> str:
+        """Return why the index cannot be read in a chat now, "" if it can; the thread then sees to it.
+
+        Opening an index takes longer than a chat may, and one that is away must not be waited for at every call.
+        """
+        if self._ready:
+            return ""
+        if time.monotonic() - self._woken > _AGAIN:
+            self._woken = time.monotonic()
+            self.news(tenant)
+        return "the index cannot be read now" if self._problem[1] else "the index is being opened"
+
+    def _found(self, tenant: str, user_id: str, limit: int, candidates: int) -> list[Lender]:
+        """Return the most similar of so many candidates that the index names, compared exactly."""
         own = self.memory.leaning(tenant, user_id)
         basis = self._basis(tenant)
         if own is None or own.inferrer != basis.inferrer or tenant in self.options.no_lending or limit < 1:
             return []
-        if self._background is not None:
-            if self._following.old(tenant, basis):  # another process may have learnt
-                self.news(tenant)
-        elif self._following.due(tenant, basis):
-            self.follow(tenant)
+        if self._following.old(tenant, basis):  # another process may have learnt
+            self.news(tenant)
         vector = sketch(own.weights, basis.groups)
-        found = self._read(basis.collection(tenant), vector, limit + _SPARE)
+        found = self._read(basis.collection(tenant), vector, candidates)
         me = person_key(tenant, user_id)
         keys = [one.key for one in found if one.key != me]
         leanings = self.memory.leanings(tenant, keys)
@@ -124,23 +145,27 @@ class SimilarPersonas(SimilarPeople):
 
     def _read(self, collection: str, vector: Any, limit: int) -> Sequence[Any]:
         try:
-            return self._source.index().nearest(collection, vector, limit)
-        except IndexUnavailableError as error:
+            found = self._source.index().nearest(collection, vector, limit)
+        except PersonaError as error:
             self._complain(error)
             raise
+        self._works()
+        return found
 
     # What may be borrowed
 
     def borrowing(self, tenant: str) -> Borrowing | None:
-        """Return what was verified on this tenant's people, None if nothing was yet."""
-        kept = self._population(tenant, self._verified_as())
-        found = None if kept is None else Borrowing.from_data(kept.data["borrowing"])
-        return found if found is not None and found.k == self.options.k else None  # not verified with this k
+        """Return what was verified on this tenant's people, None if nothing was yet, or not as things stand now."""
+        found = self._verified(tenant)
+        if found is None:
+            return None
+        borrowing = Borrowing.from_data(found.data["borrowing"])
+        return borrowing if borrowing.agree == self.options.agree else None
 
     def way(self, tenant: str, name: str) -> Way | None:
         """Return what was verified of "own_choices" or "similar_prompt", None if nothing was yet."""
-        kept = self._population(tenant, self._verified_as())
-        data = {} if kept is None else kept.data.get("ways", {})
+        kept = self._verified(tenant)
+        data = {} if kept is None else kept.data["ways"]
         return Way.from_data(data[name]) if name in data else None
 
     def population(self, tenant: str) -> Population | None:
@@ -150,6 +175,11 @@ class SimilarPersonas(SimilarPeople):
     def inferrer(self) -> Inferrer:
         """Return the inferrer whose leanings are compared."""
         return self._source.inferrer()
+
+    def _verified(self, tenant: str) -> Population | None:
+        """Return what was verified, if that was on the population there is now: another has other names and units."""
+        kept, population = self._population(tenant, self._verified_as()), self.population(tenant)
+        return kept if kept is not None and kept.fingerprint == _fingerprint(population) else None
 
     def _verified_as(self) -> str:
         return f"{self.name}/{self.inferrer().name}"
@@ -163,8 +193,9 @@ class SimilarPersonas(SimilarPeople):
         return kept[1]
 
     def _basis(self, tenant: str) -> Basis:
-        borrowing = self.borrowing(tenant)
-        return Basis(self.inferrer().name, borrowing.groups if borrowing and borrowing.groups else None)
+        kept = self._population(tenant, self._verified_as())  # people can be compared while it is verified anew
+        groups = frozenset(kept.data["borrowing"]["groups"]) if kept is not None else None
+        return Basis(self.inferrer().name, groups or None)
 
     # The index
 
@@ -177,19 +208,11 @@ class SimilarPersonas(SimilarPeople):
         except IndexUnavailableError as error:
             self._complain(error)
             raise
-        self._problem = (self._problem[0], "")
+        self._works()
         return changed
 
-    def rebuild(self, tenant: str, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> IndexStatus:
-        """Learn anew what everyone leans to, verify what may be borrowed, and build the index from that."""
-        if tenant in self.options.no_lending:
-            self._following.drop_others(tenant, None)
-            return self.status(tenant)
-        inferrer = self.inferrer()
-        self._kept.clear()
-        population = self.population(tenant)
-        for user_id in progress(self.memory.users(tenant)):
-            lean(self.memory, inferrer, population, tenant, user_id)
+    def rebuild(self, tenant: str) -> IndexStatus:
+        """Verify what may be borrowed, and build the index from memory."""
         self.verify(tenant)
         self._following.drop_others(tenant, None)
         self._following.suspect(tenant)
@@ -200,28 +223,32 @@ class SimilarPersonas(SimilarPeople):
         """Decide on held-out choices of the tenant's people what may be borrowed, and keep that."""
         from persona_plugins.similar_personas.fitting import fit  # noqa: PLC0415 - takes its time; loaded when used
 
-        histories = self._histories(tenant)
-        population = self.population(tenant)
-        borrowing = fit(self.inferrer(), population, histories, k=self.options.k)
+        self._kept.clear()
+        histories, population = self._histories(tenant), self.population(tenant)
+        shared = tenant not in self.options.no_lending
+        agree = self.options.agree
+        borrowing = fit(self.inferrer(), population, histories, agree=agree) if shared else Borrowing(agree=agree)
         verified = Population(
             tenant=tenant,
             inferrer=self._verified_as(),
-            fingerprint=population.fingerprint if population else "",
+            fingerprint=_fingerprint(population),
             users=max(1, len(histories)),
             choices=borrowing.choices,
-            data={"borrowing": borrowing.to_data(), "ways": self._ways(population, histories)},
+            data={"borrowing": borrowing.to_data(), "ways": self._ways(population, histories, shared=shared)},
         )
         self.memory.save_population(verified)
         self._kept.pop((tenant, self._verified_as()), None)
         return borrowing
 
-    def _ways(self, population: Population | None, histories: Sequence[History]) -> dict[str, dict[str, Any]]:
+    def _ways(
+        self, population: Population | None, histories: Sequence[History], *, shared: bool
+    ) -> dict[str, dict[str, Any]]:
         """Verify the ways that go by similar prompts; others' prompts only where they are compared at all."""
         embedder = self._source.embedder()
         closeness = by_words() if embedder is None else by_meaning(embedder)
         inferrer = self.inferrer()
         ways = [verify_own_choices(inferrer, population, histories, closeness, self.options.shots)]
-        if self._source.prompts is not None:
+        if self._source.prompts is not None and shared:
             try:
                 nearest = self._source.prompts.closeness()
                 ways.append(verify_similar_prompt(inferrer, population, histories, nearest))
@@ -246,7 +273,7 @@ class SimilarPersonas(SimilarPeople):
         """Work out what similar people bring to each other among these, for evaluation."""
         from persona_plugins.similar_personas.study import LeaningStudy  # noqa: PLC0415 - evaluation only
 
-        return LeaningStudy(inferrer, population, histories, self.options.k)
+        return LeaningStudy(inferrer, population, histories, self.options.agree)
 
     def status(self, tenant: str) -> IndexStatus:
         """Return how the index of a tenant stands."""
@@ -268,7 +295,7 @@ class SimilarPersonas(SimilarPeople):
     def leave(self, tenant: str, user_id: str) -> None:
         """Take someone out of the index who does not lend (any more)."""
         try:
-            self._source.index().remove(self._basis(tenant).collection(tenant), [person_key(tenant, user_id)])
+            self._following.leave(tenant, person_key(tenant, user_id))
             if self._source.prompts is not None:
                 self._source.prompts.leave(tenant, user_id)
         except IndexUnavailableError as error:
@@ -279,37 +306,51 @@ class SimilarPersonas(SimilarPeople):
 
     def news(self, tenant: str) -> None:
         """Have the index follow soon: somebody was learnt from."""
-        if self._background is not None and tenant not in self.options.no_lending:
+        if tenant not in self.options.no_lending:
             self._background.submit(tenant, "follow")
 
     def refitted(self, tenant: str) -> None:
         """Verify again, and have the index follow: everybody's names and units are new."""
-        if self._background is None:
+        if self._waits:
             self.verify(tenant)
-            self._following.drop_others(tenant, self._basis(tenant))
+            self.news(tenant)
         else:
             self._background.submit(tenant, "verify")
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the index has caught up in the background; False if `timeout` seconds were not enough."""
-        return self._background is None or self._background.flush(timeout)
+        """Wait until the index has caught up; False if `timeout` seconds were not enough."""
+        return self._background.flush(timeout)
+
+    def _in_background(self, tenant: str, what: str) -> None:
+        try:
+            if what == "verify":
+                self.verify(tenant)
+            self.follow(tenant)
+        except PersonaError as error:  # what the index could not be told is found when all is compared
+            self._complain(error)
 
     def close(self) -> None:
         """Stop following memory. What is missing in the index is found when it is next opened."""
-        if self._background is not None:
-            self._background.close()
+        self._closed = True
+        self._background.close(timeout=2)
 
-    def _in_background(self, tenant: str, what: str) -> None:
-        if what == "verify":
-            self.verify(tenant)
-            self._following.drop_others(tenant, self._basis(tenant))
-        self.follow(tenant)
+    def _works(self) -> None:
+        if self._problem[1]:
+            _log.warning("similar people can be found again")
+        self._problem, self._ready = (self._problem[0], ""), True
 
-    def _complain(self, error: IndexUnavailableError) -> None:
+    def _complain(self, error: PersonaError) -> None:
         """Tell the operator, once a minute, that people are not compared now."""
+        self._ready = False
+        if self._closed:
+            return
         last, _ = self._problem
         now = time.monotonic()
         if now - last > _QUIET:
             _log.warning("similar people cannot be found now, chats go on without them: %s", error)
             last = now
         self._problem = (last, str(error))
+
+
+def _fingerprint(population: Population | None) -> str:
+    return population.fingerprint if population is not None else ""

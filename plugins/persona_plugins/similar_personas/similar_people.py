@@ -43,7 +43,10 @@ class SimilarPeopleTailor(Tailor):
         """Put at most three borrowed traits behind the app's system prompt and one's own notes."""
         people = self._people
         why = (
-            no_use(call) or refused(people.borrowing(call.tenant)) or does_not_borrow(people, call.tenant, call.user_id)
+            no_use(call)
+            or refused(people.borrowing(call.tenant))
+            or does_not_borrow(people, call.tenant, call.user_id)
+            or people.away(call.tenant)
         )
         if why:
             return skipped(self.name, call, why)

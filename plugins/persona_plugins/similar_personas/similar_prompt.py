@@ -48,6 +48,7 @@ class SimilarPrompt(Tailor):
             no_use(call)
             or unproven(people.way(call.tenant, self.name))
             or does_not_borrow(people, call.tenant, call.user_id)
+            or people.away(call.tenant)
         )
         if why:
             return skipped(self.name, call, why)

@@ -17,17 +17,17 @@ __all__ = ["LeaningStudy"]
 class LeaningStudy(Study):
     """Compares people by their leanings, and lends where that was verified to help on these histories.
 
-    Everybody with a signal lends what at least `k` of them lean to. `borrowing` is what was found, and `verified` says
-    it in a sentence.
+    Everybody with a signal lends, under names that `agree` of the lenders agree on. `borrowing` is what was found, and
+    `verified` says it in a sentence.
     """
 
     def __init__(
-        self, inferrer: Inferrer, population: Population | None, histories: Sequence[History], k: int = 1
+        self, inferrer: Inferrer, population: Population | None, histories: Sequence[History], agree: int = 1
     ) -> None:
         lenders = [h for h in histories if h.signals]
         self._inferrer, self._population = inferrer, population
         self._lent = leanings_of(inferrer, population, lenders)
-        self.borrowing: Borrowing = fit(inferrer, population, lenders, k=k)
+        self.borrowing: Borrowing = fit(inferrer, population, lenders, agree=agree)
         self.verified = self.borrowing.verified
 
     def neighbours(self, request: InferenceRequest, limit: int | None = None) -> list[Neighbour]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from persona_sdk.memory import Consent, Leaning, Lent
 __all__ = ["Lending"]
 
 _IN = 500  # values in one IN list
+_KEY = re.compile("[0-9a-f]{32}")
 _COLUMNS = (
     names.c.user_id,
     leanings.c.weights,
@@ -37,7 +39,7 @@ _THEIRS = _KEPT.where(
 _LENT = (
     select(persons.c.digest, leanings.c.row)
     .join(persons, persons.c.person == leanings.c.person)
-    .where(persons.c.scope == bindparam("scope"), leanings.c.row > bindparam("after"), _LENDS)
+    .where(leanings.c.scope == bindparam("scope"), leanings.c.row > bindparam("after"), _LENDS)
     .order_by(leanings.c.row)
     .limit(bindparam("most"))
 )
@@ -65,7 +67,7 @@ class Lending:
             ).first()
             if kept is None or tuple(kept) != (weights, leaning.inferrer, leaning.choices):
                 values = {"through": leaning.through, "choices": leaning.choices, "inferrer": leaning.inferrer}
-                self._replace(connection, person, {**values, "weights": weights})
+                self._replace(connection, person, {**values, "weights": weights, "scope": digest(tenant)})
 
     def _replace(self, connection: Connection, person: int, values: dict[str, Any]) -> None:
         connection.execute(self._store.erase(leanings).where(leanings.c.person == person))
@@ -79,7 +81,7 @@ class Lending:
 
     def leanings(self, tenant: str, keys: Sequence[str]) -> dict[str, Leaning]:
         """Return lenders' leanings by person key; see `Memory.leanings`."""
-        digests = [bytes.fromhex(key) for key in dict.fromkeys(keys)]
+        digests = [bytes.fromhex(key) for key in dict.fromkeys(keys) if _KEY.fullmatch(key)]  # others are nobody's
         found: dict[str, Leaning] = {}
         with self._store.reading() as connection:
             for start in range(0, len(digests), _IN):
@@ -99,19 +101,22 @@ class Lending:
             found = connection.execute(_CONSENT, {"digest": digest(tenant, user_id)}).first()
         return Consent() if found is None else Consent(lend=found.lend, borrow=found.borrow)
 
-    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> None:
+    def set_consent(
+        self, tenant: str, user_id: str, *, lend: bool | None = None, borrow: bool | None = None
+    ) -> Consent:
         """Record what a person consents to; see `Memory.set_consent`."""
         with self._store.writing() as connection:
             person = people.enter_one(connection, self._store, tenant, user_id)
+            found = connection.execute(_CONSENT, {"digest": digest(tenant, user_id)}).first()
+            known = Consent() if found is None else Consent(lend=found.lend, borrow=found.borrow)
+            consent = Consent(known.lend if lend is None else lend, known.borrow if borrow is None else borrow)
             connection.execute(self._store.erase(consents).where(consents.c.person == person))
             connection.execute(consents.insert(), {"person": person, "lend": consent.lend, "borrow": consent.borrow})
-            kept = connection.execute(
-                select(leanings.c.through, leanings.c.choices, leanings.c.inferrer, leanings.c.weights).where(
-                    leanings.c.person == person
-                )
-            ).first()
-            if kept is not None and consent.lend:  # a new number tells who reads on that they are here again
-                self._replace(connection, person, dict(kept._mapping))
+            columns = [c for c in leanings.c if c.name not in ("row", "person")]
+            kept = connection.execute(select(*columns).where(leanings.c.person == person)).first()
+            if kept is not None and consent.lend and not known.lend:
+                self._replace(connection, person, dict(kept._mapping))  # a new number tells that they are here again
+        return consent
 
 
 def _leaning(row: Any) -> Leaning:

@@ -189,6 +189,7 @@ leanings = _log(
     "leanings",
     "row",
     Column("person", BigInteger),
+    Column("scope", LargeBinary),
     Column("through", BigInteger),
     Column("choices", Integer),
     Column("inferrer", JsonString),
@@ -232,6 +233,7 @@ _partial("verdicts_person", verdicts, "person", where="person IS NOT NULL")
 _partial("notes_person", notes, "person", where="person IS NOT NULL")
 _partial("answers_digests", answers, "person", "digest", where="person IS NOT NULL", unique=True)
 _partial("leanings_person", leanings, "person", where="person IS NOT NULL", unique=True)
+_partial("leanings_news", leanings, "scope", "row", where="person IS NOT NULL")
 _partial("consents_person", consents, "person", where="person IS NOT NULL", unique=True)
 _partial("persons_pending", persons, "scope", "last_seq", where="last_seq > learnt_through")
 _partial("persons_states", persons, "scope", "person", where="state_row IS NOT NULL")

@@ -2,7 +2,7 @@
 
 import math
 
-from persona_plugins.similar_personas.blending import Borrowing
+from persona_plugins.similar_personas.blending import NEIGHBOURS, Borrowing
 from persona_plugins.similar_personas.options import Options
 from persona_plugins.similar_personas.people import Lender
 from persona_plugins.similar_personas.verifying import Way
@@ -104,7 +104,10 @@ class People:
         keys = {person_key(tenant, user): similarity for user, similarity in alike.items()}
         found = self.memory.leanings(tenant, list(keys))
         lenders = [Lender(leaning.user_id, keys[key], leaning) for key, leaning in found.items()]
-        return sorted(lenders, key=lambda one: -one.similarity)[: self.options.neighbours]
+        return sorted(lenders, key=lambda one: -one.similarity)[:NEIGHBOURS]
+
+    def away(self, tenant):
+        return ""
 
     def borrowing(self, tenant):
         return self.verified

@@ -65,10 +65,10 @@ def test_only_the_most_similar_lend_in_whatever_order_they_come():
     assert borrowed([*far, *near], Borrowing(WORDS, 1.0), 0) == pytest.approx({"w:near": 0.9 * NEIGHBOURS})
 
 
-def test_what_too_few_lean_to_is_not_lent():
-    lenders = [(1.0, {"w:x": 1.0, "w:y": -1.0, "w:z": 1.0}), (0.5, {"w:x": -1.0, "w:y": 1.0})]
-    borrowing = Borrowing(WORDS, 1.0, held={"w:x": "+", "w:y": "+-"})
-    assert borrowed(lenders, borrowing, 0) == pytest.approx({"w:x": 1.0, "w:y": -0.5})
+def test_what_too_few_agree_on_is_not_lent():
+    lenders = [(1.0, {"w:x": 1.0, "w:y": -1.0, "w:z": 1.0}), (0.5, {"w:x": 1.0, "w:y": 1.0}), (0.1, {"w:y": 1.0})]
+    borrowing = Borrowing(WORDS, 1.0, agree=2)
+    assert borrowed(lenders, borrowing, 0) == pytest.approx({"w:x": 1.5})  # two are for w:y, and the sum is against it
     assert Borrowing.from_data(json.loads(json.dumps(borrowing.to_data()))) == borrowing
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from persona_plugins.similar_personas.cold_start import ColdStart
-from persona_sdk.memory import Consent
 from persona_sdk.testing import make_context, make_trait
 from tests.plugins.similar_personas.stand_ins import BAD, FORMAL, GOOD, SHORT, DoesSomething, People, asks, tailored
 
@@ -68,16 +67,16 @@ def test_k_people_must_lend():
     assert tailored(ColdStart(People()))[1].skipped == "nobody similar is known yet"
 
 
-def test_one_persons_preference_cannot_be_read_off_the_scores(people):
-    """Whoever imitates somebody is most like them; what only they lean to, even strongly, adds nothing all the same."""
-    people.verified = replace(GOOD, held={"s:length": "-", "w:tea": "+"})
-    people.add("victim", weights={"w:canary": 9.0, "s:length": -1.0, "w:tea": -9.0})
+def test_what_few_lean_to_can_be_kept_from_the_scores(people):
+    """Whoever imitates somebody is most like them; with `agree`, what only they lean to adds nothing."""
+    people.add("victim", weights={"w:canary": 9.0, "s:length": -1.0})
     people.similar["shop", "ann"]["victim"] = 1.0
+    assert utilities(people, answers=("a canary", "a sparrow"))[0] > 0
+    people.verified = replace(GOOD, agree=5)
     assert utilities(people, answers=("a canary", "a sparrow")) == []
-    assert (
-        utilities(people, answers=("some tea", "some milk"))[0] > 0
-    )  # many like it; that the victim does not is theirs
-    people.verified = replace(GOOD, held={"w:canary": "+"})
+    for n in range(4):
+        people.add(f"fan{n}", weights={"w:canary": 0.1})
+        people.similar["shop", "ann"][f"fan{n}"] = 0.1
     assert utilities(people, answers=("a canary", "a sparrow"))[0] > 0  # five lean to it by now
 
 
@@ -133,11 +132,11 @@ def test_what_one_has_said_is_not_borrowed(people):
 
 
 def test_consents_count_from_the_next_call_on(people):
-    people.memory.set_consent("shop", "ann", Consent(borrow=False))
+    people.memory.set_consent("shop", "ann", borrow=False)
     assert utilities(people) == []
     assert tailored(ColdStart(people))[1].skipped == "this person does not borrow"
-    people.memory.set_consent("shop", "ann", Consent())
+    people.memory.set_consent("shop", "ann", lend=True, borrow=True)
     assert utilities(people) != []
     for n in range(2):
-        people.memory.set_consent("shop", f"holder0{n}", Consent(lend=False))
+        people.memory.set_consent("shop", f"holder0{n}", lend=False)
     assert utilities(people) == []

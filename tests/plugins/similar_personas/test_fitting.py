@@ -196,10 +196,15 @@ def test_the_standard_error_is_over_people_by_hand():
     assert error == pytest.approx(math.sqrt((9 + 1 + 16) * 3 / 2) / 6)
 
 
-def test_what_fewer_than_k_people_lean_to_is_neither_lent_nor_verified(clustered):
-    """Twenty people of each kind: what k of them hold is lent, and with a k that nobody reaches nothing is."""
-    found = fitted(clustered, k=5)
-    assert (found.k, found.strength > 0) == (5, True)
-    assert set("".join(found.held.values())) == {"+", "-"}
-    none = fitted(clustered, k=61)
-    assert (none.strength, none.held) == (0, {})
+def test_what_must_be_agreed_on_is_verified_so(clustered):
+    """Twenty people of each kind: what five of the lenders lean to is lent, and of more than there are nothing is."""
+    found = fitted(clustered, agree=5)
+    assert (found.agree, found.strength > 0) == (5, True)
+    none = fitted(clustered, agree=31)
+    assert (none.agree, none.strength) == (31, 0)
+
+
+def test_no_more_than_chance_is_accepted_of_people_who_have_nothing_in_common():
+    """A count that the tested person is part of would tell which way they chose: half of these would be accepted."""
+    tried = [fitted(crowd(40, 8, clusters=0, seed=seed)[0], agree=agree) for seed in range(6) for agree in (1, 5)]
+    assert sum(found.strength > 0 for found in tried) <= 2

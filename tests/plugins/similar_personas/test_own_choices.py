@@ -3,7 +3,6 @@
 import pytest
 
 from persona_plugins.similar_personas.own_choices import NEWEST, OwnChoices
-from persona_sdk.memory import Consent
 from persona_sdk.models import Message
 from persona_sdk.signals import Preference
 from persona_sdk.testing import make_context
@@ -113,7 +112,7 @@ def test_a_rendering_of_given_text_is_left_alone(people):
 
 
 def test_whoever_borrows_and_lends_nothing_has_their_own(people):
-    people.memory.set_consent("shop", "ann", Consent(lend=False, borrow=False))
+    people.memory.set_consent("shop", "ann", lend=False, borrow=False)
     assert not tailored(OwnChoices(people), "Which tea?")[1].skipped
 
 

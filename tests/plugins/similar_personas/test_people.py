@@ -30,6 +30,7 @@ def settled(url, town, **settings):
     p.observe(signal for history in histories for signal in history.signals)
     p.refit()
     p.learn_pending()
+    assert p._similar().flush(60)
     return p
 
 
@@ -42,6 +43,7 @@ def p(tmp_path, town):
 def newcomer(p, weights, name="new", count=2):
     p.observe(choices(name, weights, count, random.Random(5)))
     p.learn_pending()
+    assert p._similar().flush(60)
     return name
 
 
@@ -56,9 +58,8 @@ def test_what_may_be_borrowed_is_verified_with_a_refit(p, town):
     assert "better" in status.verified["borrowing"]
     assert "own_choices" in status.verified["own_choices"]
     assert "similar_prompt" not in status.verified
-    assert (status.people, status.expected) == (0, 60)  # it follows when somebody asks
     assert p.neighbours("u000")
-    assert p.index_status().people == 60
+    assert (p.index_status().people, p.index_status().expected) == (60, 60)
 
 
 def test_neighbours_are_of_the_same_kind(p, town):
@@ -157,3 +158,25 @@ def test_people_who_do_not_lend_are_not_studied(tmp_path, town):
             p.share(history.user_id, lend=False)
         p.refit()
         assert "100 left-out choices of 10 people" in p.index_status().verified["borrowing"]
+
+
+def test_what_was_verified_of_another_population_does_not_count(p, town):
+    """Killed between a refit and its verification, nothing is lent until that was done again."""
+    population = p._memory.population("default", "words")
+    p._memory.save_population(population.model_copy(update={"fingerprint": "another"}))
+    p._similar()._kept.clear()
+    user = newcomer(p, town[1]["u001"])
+    assert "not been verified" in p.tailor(user, "Which one?").steps[0].skipped
+    assert p.neighbours(user)
+    p.rebuild_index()
+    assert p.tailor(user, "Which one?").steps[0].skipped == ""
+
+
+def test_a_chat_does_not_wait_for_an_index_to_be_opened(tmp_path, town):
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    with settled(url, town) as p:
+        user = newcomer(p, town[1]["u001"])
+    with app(url) as p:
+        assert p.tailor(user, "Which one?").steps[0].skipped == "the index is being opened"
+        assert p._similar().flush(60)
+        assert p.tailor(user, "Which one?").steps[0].skipped == ""

@@ -65,7 +65,9 @@ def opened(path, **given):
     settings = {"learning": "manual", "time_budget": 60, "max_tokens": 1500, "embedder": "bag", "index": "exact"}
     tailors = ("prompt_prefix", *WAYS)
     url = f"sqlite:///{path}"
-    return Personalizer(url, plugins=[InCode()], similar="similar_personas", tailors=tailors, **{**settings, **given})
+    p = Personalizer(url, plugins=[InCode()], similar="similar_personas", tailors=tailors, **{**settings, **given})
+    p._similar().follow(p.tenant)  # a chat does not wait for it
+    return p
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +218,7 @@ def test_consents_take_effect_on_the_very_next_call(p):
     p.share(VICTIM, lend=False)
     assert counted(p) == 8
     p.share(VICTIM, lend=True)
+    assert p._similar().flush(60)  # the index follows
     assert counted(p) == 9
     p.share("attacker", borrow=False)
     for question in ATTACKS:

@@ -4,7 +4,6 @@ import pytest
 
 from persona_plugins.similar_personas.similar_people import SimilarPeopleTailor
 from persona_sdk.errors import IndexUnavailableError
-from persona_sdk.memory import Consent
 from persona_sdk.models import Loan
 from persona_sdk.pipeline import Pipeline
 from persona_sdk.testing import make_context, make_persona, make_trait
@@ -146,10 +145,10 @@ def test_it_is_refused_where_it_is_not_shown_to_help(people, found, why):
 def test_consents_count_from_the_next_call_on(people):
     tailor, memory = SimilarPeopleTailor(people), people.memory
     assert tailored(tailor)[1].borrowed[0].people == 6
-    memory.set_consent("shop", "ann", Consent(borrow=False))
+    memory.set_consent("shop", "ann", borrow=False)
     assert tailored(tailor)[1].skipped == "this person does not borrow"
-    memory.set_consent("shop", "ann", Consent())
-    memory.set_consent("shop", "holder00", Consent(lend=False))
+    memory.set_consent("shop", "ann", lend=True, borrow=True)
+    memory.set_consent("shop", "holder00", lend=False)
     assert tailored(tailor)[1].borrowed[0].people == 5
     memory.forget("shop", "holder01")
     assert not tailored(tailor)[1].borrowed

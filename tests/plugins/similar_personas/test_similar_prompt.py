@@ -6,7 +6,7 @@ from persona_plugins.exact_index.index import ExactIndex
 from persona_plugins.similar_personas.prompts import NEAREST, PROMPTS, PromptIndex
 from persona_plugins.similar_personas.similar_prompt import SimilarPrompt
 from persona_sdk.errors import IndexUnavailableError, MissingExtraError
-from persona_sdk.memory import Consent, person_key
+from persona_sdk.memory import person_key
 from persona_sdk.models import Loan
 from persona_sdk.signals import Utterance
 from persona_sdk.testing import make_trait
@@ -122,10 +122,10 @@ def test_it_is_refused_where_it_is_not_shown_to_help(people, prompts):
 
 def test_consents_count_from_the_next_call_on_whatever_the_index_holds(people, prompts):
     tailor, memory = SimilarPrompt(people, prompts), people.memory
-    memory.set_consent("shop", "ann", Consent(borrow=False))
+    memory.set_consent("shop", "ann", borrow=False)
     assert tailored(tailor, TEA[0])[1].skipped == "this person does not borrow"
-    memory.set_consent("shop", "ann", Consent())
-    memory.set_consent("shop", "holder00", Consent(lend=False))
+    memory.set_consent("shop", "ann", lend=True, borrow=True)
+    memory.set_consent("shop", "holder00", lend=False)
     assert tailored(tailor, TEA[0])[1].borrowed[0].people == 5
     memory.forget("shop", "holder01")
     assert not tailored(tailor, TEA[0])[1].borrowed
@@ -188,7 +188,7 @@ def test_only_lenders_are_in_it(index, gone):
     if gone == "forgotten":
         people.memory.forget("shop", "ann")
     else:
-        people.memory.set_consent("shop", "ann", Consent(lend=False))
+        people.memory.set_consent("shop", "ann", lend=False)
     bag.asked.clear()
     assert prompts.follow("shop", "ann") == 0
     assert bag.asked == []
@@ -200,7 +200,7 @@ def test_whoever_leaves_while_being_followed_is_not_there_afterwards(index):
 
     class Slow(Bag):
         def embed_documents(self, texts):
-            people.memory.set_consent("shop", "ann", Consent(lend=False))
+            people.memory.set_consent("shop", "ann", lend=False)
             return super().embed_documents(texts)
 
     prompts = PromptIndex(people.memory, lambda: index, Slow)
