@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +12,13 @@ from persona_sdk.inference import Inference, InferenceRequest, Inferrer
 from persona_sdk.language import Journal
 from persona_sdk.memory import Verdict
 from persona_sdk.models import Lineage, Persona, Trait
+from persona_sdk.pipeline import contained
 from persona_sdk.signals import Utterance
 from persona_sdk.verification import Verification, verify
 
 __all__ = ["Outcome", "Work", "derive", "owned", "settle", "under_rulings"]
+
+_log = logging.getLogger("persona_sdk")
 
 #: Under this key a state says who wrote it.
 _BY = "inferrer"
@@ -58,7 +62,7 @@ def derive(work: Work, inferrer: Inferrer, journal: Journal | None = None) -> Ou
     request, current, population = work.request, work.current, work.request.population
     again = _said_again(work, inferrer, journal)
     request = replace(request, rejected=request.rejected - again, journal=journal)
-    leaning = dict(inferrer.leaning(request)) if work.leans else None
+    leaning = _leaning(inferrer, request) if work.leans else None
     verdicts = {key: verdict for key, verdict in work.verdicts.items() if key not in again}
     inference = _infer(inferrer, request)
     verification = verify(inference)
@@ -100,6 +104,14 @@ def _infer(inferrer: Inferrer, request: InferenceRequest) -> Inference:
         name, kind = inferrer.name, type(inference).__name__
         raise PluginTypeError(f"infer() of inferrer {name!r} must return an Inference, not {kind}", plugin=name)
     return inference
+
+
+def _leaning(inferrer: Inferrer, request: InferenceRequest) -> Mapping[str, float] | None:
+    """Return what the person leans to; a fault in that must not keep them from being learnt from."""
+    leaning, failure = contained(lambda: dict(inferrer.leaning(request)))
+    if failure:
+        _log.warning("what a person leans to could not be learnt by %r: %s", inferrer.name, failure)
+    return leaning
 
 
 def _said_again(work: Work, inferrer: Inferrer, journal: Journal | None) -> frozenset[str]:

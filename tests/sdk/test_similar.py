@@ -297,3 +297,15 @@ def test_an_empty_variable_names_nothing(url, monkeypatch):
     monkeypatch.setenv("PERSONA_SIMILAR", "")
     with Personalizer(url) as p:
         assert p.persona("ann").version == 0
+
+
+def test_an_inferrer_that_cannot_tell_what_people_lean_to_still_learns(url, caplog):
+    class Fails(Leans):
+        def leaning(self, request):
+            raise KeyError(request.signals[0].text)
+
+    with alike(url, InCode(inferrer=Fails())) as p:
+        assert [t.statement for t in p.persona("ann").traits] == [SAID["ann"]]
+        assert p.neighbours("ann") == []
+    assert "could not be learnt by 'believes': raised KeyError" in caplog.text
+    assert SAID["ann"] not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -23,6 +24,8 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = ["ExactIndex"]
+
+_log = logging.getLogger("persona_sdk")
 
 
 class _Table(NamedTuple):
@@ -104,7 +107,7 @@ class ExactIndex(VectorIndex):
 
     def drop(self, collection: str) -> None:
         """Remove a collection and what it takes on disk."""
-        with self._opened(drop=collection) as tables:
+        with self._opened() as tables:
             tables.pop(collection, None)
             if self._folder:
                 _file(self._folder, collection).unlink(missing_ok=True)
@@ -121,13 +124,13 @@ class ExactIndex(VectorIndex):
             self._closed, self._tables = True, {}
 
     @contextmanager
-    def _opened(self, drop: str | None = None) -> Iterator[dict[str, _Table]]:
-        """Give the collections, read from the folder on first use; `drop` names one that need not be readable."""
+    def _opened(self) -> Iterator[dict[str, _Table]]:
+        """Give the collections, read from the folder on first use."""
         with self._lock:
             if self._closed:
                 raise IndexUnavailableError("this index was closed; make a new one")
             if self._folder and self._owner is None:
-                self._own(self._folder, _file(self._folder, drop) if drop else None)
+                self._own(self._folder)
             if self._owner not in (None, os.getpid()):
                 raise IndexUnavailableError(f"exact:{self._folder} belongs to process {self._owner}, which forked")
             try:
@@ -135,13 +138,13 @@ class ExactIndex(VectorIndex):
             except OSError as error:
                 raise IndexUnavailableError(f"exact:{self._folder} cannot be written: {error.strerror}") from error
 
-    def _own(self, folder: Path, unread: Path | None) -> None:
+    def _own(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             if sys.platform != "win32":
                 fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._tables = dict(_read(file) for file in folder.glob("*.npz") if file != unread)
+            self._tables = dict(kept for file in sorted(folder.glob("*.npz")) if (kept := _read(file)))
             self._owner = os.getpid()
         except BlockingIOError:
             raise IndexUnavailableError(f"exact:{folder} is in use by another process; one at a time owns it") from None
@@ -204,10 +207,17 @@ def _write(file: Path, collection: str, table: _Table) -> None:
     file.with_suffix(".new").replace(file)
 
 
-def _read(file: Path) -> tuple[str, _Table]:
+def _read(file: Path) -> tuple[str, _Table] | None:
+    """Return a collection by its name; a file that cannot be read is set aside, for it can be built again."""
     try:
         with np.load(file, allow_pickle=False) as kept:
             collection, keys = json.loads(kept["names"].tobytes())
             return collection, _Table(tuple(keys), kept["rows"], kept["stamps"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise IndexUnavailableError(f"{file} cannot be read ({type(error).__name__}); delete it and rebuild") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning(
+            "the index %s was damaged (%s): set aside, its collection starts empty", file, type(error).__name__
+        )
+        file.replace(file.with_suffix(".corrupt"))
+        return None
+    except OSError as error:
+        raise IndexUnavailableError(f"{file} cannot be read: {error.strerror}") from error
