@@ -64,7 +64,7 @@ def filled(folder: Path, count: int) -> SqlMemory:
                 ]
                 connection.execute(persons.insert(), known)
                 connection.execute(names.insert(), [{"person": p, "user_id": u} for p, u, _ in rows])
-                about = {"through": 1, "choices": 9, "inferrer": "made-up"}
+                about = {"through": 1, "choices": 9, "inferrer": "made-up", "scope": digest(TENANT)}
                 connection.execute(leanings.insert(), [{"person": p, "weights": w, **about} for p, _, w in rows])
             rows = []
     return memory
