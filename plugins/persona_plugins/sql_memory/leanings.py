@@ -33,9 +33,8 @@ _KEPT = (
 _REFUSED = exists().where(consents.c.person == persons.c.person, consents.c.lend.is_(False))
 _LENDS = ~_REFUSED & (leanings.c.weights != "{}")
 _OWN = _KEPT.where(persons.c.digest == bindparam("digest"))
-_THEIRS = _KEPT.where(
-    persons.c.digest.in_(bindparam("digests", expanding=True)), persons.c.scope == bindparam("scope"), _LENDS
-)
+# The tenant is compared afterwards: asked for in SQL, SQLite would read everybody of the tenant to find a dozen people.
+_THEIRS = _KEPT.add_columns(persons.c.scope).where(persons.c.digest.in_(bindparam("digests", expanding=True)), _LENDS)
 _LENT = (
     select(persons.c.digest, leanings.c.row)
     .join(persons, persons.c.person == leanings.c.person)
@@ -85,8 +84,8 @@ class Lending:
         found: dict[str, Leaning] = {}
         with self._store.reading() as connection:
             for start in range(0, len(digests), _IN):
-                some = {"digests": digests[start : start + _IN], "scope": digest(tenant)}
-                found.update({bytes(row.digest).hex(): _leaning(row) for row in connection.execute(_THEIRS, some)})
+                some = connection.execute(_THEIRS, {"digests": digests[start : start + _IN]})
+                found.update({bytes(r.digest).hex(): _leaning(r) for r in some if bytes(r.scope) == digest(tenant)})
         return found
 
     def lent(self, tenant: str, after: int = 0, limit: int = 10_000) -> list[Lent]:
