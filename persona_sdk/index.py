@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from persona_sdk.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Found", "Stamped", "VectorIndex", "Vectors"]
+__all__ = ["Found", "Stamped", "VectorIndex", "Vectors", "checked", "same_dimensions", "unit_rows"]
 
 #: Vectors as rows (n × d), single precision. Their length says nothing: only directions are compared.
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
@@ -79,3 +81,43 @@ class VectorIndex(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and connections. Calling it twice is harmless."""
+
+
+def checked(keys: Sequence[str], vectors: Vectors, stamps: Sequence[int]) -> tuple[Vectors, list[int]]:
+    """Return what was passed to `put` as rows of length one and stamps, for engines to keep.
+
+    Raises:
+        InputError: it cannot be put, whatever the collection holds.
+    """
+    import numpy as np  # noqa: PLC0415 - the interface alone is light
+
+    rows = np.asarray(vectors)
+    if rows.ndim != 2 or not len(keys) == len(rows) == len(stamps):
+        raise InputError("put takes as many keys and stamps as vectors, which are the rows of a matrix")
+    if not all(keys) or len(set(keys)) < len(keys):
+        raise InputError("put takes every key once, and no empty one", field="keys")
+    if not all(-(2**63) <= stamp < 2**63 for stamp in stamps):
+        raise InputError("a stamp does not fit into 64 bits", field="stamps")  # some engines would wrap it around
+    return unit_rows(rows), [int(stamp) for stamp in stamps]
+
+
+def unit_rows(vectors: npt.ArrayLike) -> Vectors:
+    """Return a vector, or the rows of a matrix, at length one (n × d); zeros stay as they are.
+
+    Raises:
+        InputError: a number is not finite.
+    """
+    import numpy as np  # noqa: PLC0415 - the interface alone is light
+
+    wide = np.atleast_2d(np.asarray(vectors, np.float64))  # the squares of single precision overflow
+    if not np.isfinite(wide).all():
+        raise InputError("a vector has a number that is not finite", field="vectors")
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    units: Vectors = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0).astype(np.float32)
+    return units
+
+
+def same_dimensions(known: int, rows: Vectors) -> None:
+    """Raise an InputError for vectors that have other dimensions than the collection's."""
+    if rows.shape[-1] != known:
+        raise InputError(f"the collection's vectors have {known} dimensions, not {rows.shape[-1]}", field="vectors")

@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from persona_plugins.chroma_index.engine import Engine, GoneError, Kept, chroma_name
 from persona_plugins.chroma_index.folder import EXACT, Folder
 from persona_plugins.chroma_index.server import Server
 from persona_sdk.errors import IndexUnavailableError, InputError, MissingExtraError
-from persona_sdk.index import Found, Stamped, VectorIndex, Vectors
+from persona_sdk.index import Found, Stamped, VectorIndex, Vectors, checked, same_dimensions, unit_rows
 
 __all__ = ["ChromaIndex"]
 
@@ -52,7 +49,7 @@ class ChromaIndex(VectorIndex):
 
     def put(self, collection: str, keys: Sequence[str], vectors: Vectors, stamps: Sequence[int]) -> None:
         """Add vectors, or replace those whose keys are known."""
-        rows, numbers = _checked(keys, vectors, stamps)
+        rows, numbers = checked(keys, vectors, stamps)
         if any(map(_SURROGATE.search, (collection, *keys))):
             raise InputError("a collection or a key has half a surrogate pair, which is no Unicode", field="keys")
         name = chroma_name(collection)
@@ -61,7 +58,7 @@ class ChromaIndex(VectorIndex):
 
         def put() -> None:
             kept = self._live().find(name) or self._engine.make(name, collection, rows.shape[1])
-            _same_dimensions(kept, rows)
+            same_dimensions(kept.dimensions, rows)
             size = self._engine.largest()
             for at in range(0, len(keys), size):
                 part = slice(at, at + size)
@@ -84,12 +81,12 @@ class ChromaIndex(VectorIndex):
 
     def nearest(self, collection: str, vector: Vectors, limit: int) -> list[Found]:
         """Return at most `limit` keys by falling cosine."""
-        row = _units(np.asarray(vector).reshape(1, -1))[0]
+        row = unit_rows(vector)[0]
         if limit < 1 or not row.any():
             return []
 
         def nearest(kept: Kept) -> list[Found]:
-            _same_dimensions(kept, row)
+            same_dimensions(kept.dimensions, row)
             return self._engine.nearest(chroma_name(collection), kept, row, limit)
 
         return self._ask(collection, nearest, [])
@@ -149,31 +146,3 @@ class ChromaIndex(VectorIndex):
             return work()
         except GoneError:
             raise IndexUnavailableError("the collection was removed by somebody else meanwhile; try again") from None
-
-
-def _checked(keys: Sequence[str], vectors: Vectors, stamps: Sequence[int]) -> tuple[Vectors, list[int]]:
-    """Return what was passed to `put` as rows of length one and stamps; refuse what cannot be put."""
-    rows = np.asarray(vectors)
-    if rows.ndim != 2 or not len(keys) == len(rows) == len(stamps):
-        raise InputError("put takes as many keys and stamps as vectors, which are the rows of a matrix")
-    if not all(keys) or len(set(keys)) < len(keys):
-        raise InputError("put takes every key once, and no empty one", field="keys")
-    if not all(-(2**63) <= stamp < 2**63 for stamp in stamps):
-        raise InputError("a stamp does not fit into 64 bits", field="stamps")  # Chroma would wrap it around
-    return _units(rows), [int(stamp) for stamp in stamps]
-
-
-def _units(rows: npt.NDArray[np.floating]) -> Vectors:
-    """Return rows at length one, and those of zeros as they are."""
-    wide = rows.astype(np.float64)  # the squares of single precision overflow
-    if not np.isfinite(wide).all():
-        raise InputError("a vector has a number that is not finite", field="vectors")
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    units: Vectors = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0).astype(np.float32)
-    return units
-
-
-def _same_dimensions(kept: Kept, rows: Vectors) -> None:
-    if kept.dimensions != rows.shape[-1]:
-        known = f"the collection's vectors have {kept.dimensions} dimensions"
-        raise InputError(f"{known}, not {rows.shape[-1]}", field="vectors")

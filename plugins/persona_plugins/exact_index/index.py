@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from persona_sdk.errors import IndexUnavailableError, InputError, SettingsError
-from persona_sdk.index import Found, Stamped, VectorIndex, Vectors
+from persona_sdk.errors import IndexUnavailableError, SettingsError
+from persona_sdk.index import Found, Stamped, VectorIndex, Vectors, checked, same_dimensions, unit_rows
 
 if sys.platform != "win32":
     import fcntl
@@ -60,11 +60,12 @@ class ExactIndex(VectorIndex):
 
     def put(self, collection: str, keys: Sequence[str], vectors: Vectors, stamps: Sequence[int]) -> None:
         """Add vectors, or replace those whose keys are known; the collection's file is written anew."""
-        new = _table(keys, vectors, stamps)
+        rows, numbers = checked(keys, vectors, stamps)
+        new = _Table(tuple(keys), rows, np.array(numbers, dtype=np.int64))
         with self._opened() as tables:
             old = tables.get(collection)
             if old is not None and new.keys:
-                _same_dimensions(old, new.rows)
+                same_dimensions(old.rows.shape[1], new.rows)
                 old = old.without(keys)
                 new = _Table(
                     old.keys + new.keys, np.vstack([old.rows, new.rows]), np.concatenate([old.stamps, new.stamps])
@@ -80,12 +81,12 @@ class ExactIndex(VectorIndex):
 
     def nearest(self, collection: str, vector: Vectors, limit: int) -> list[Found]:
         """Return at most `limit` keys by falling cosine."""
-        asked = _units(np.asarray(vector).reshape(1, -1))[0]
+        asked = unit_rows(vector)[0]
         with self._opened() as tables:
             table = tables.get(collection)
         if table is None or limit < 1 or not asked.any():
             return []
-        _same_dimensions(table, asked)
+        same_dimensions(table.rows.shape[1], asked)
         found = table.rows @ asked
         first = max(0, len(found) - limit)
         best = np.argpartition(found, first)[first:] if first else np.arange(len(found))
@@ -165,32 +166,6 @@ class ExactIndex(VectorIndex):
         if self._folder:
             _write(_file(self._folder, collection), collection, table)
         self._tables[collection] = table
-
-
-def _table(keys: Sequence[str], vectors: Vectors, stamps: Sequence[int]) -> _Table:
-    """Check what was passed to `put`."""
-    rows = np.asarray(vectors)
-    if rows.ndim != 2 or not len(keys) == len(rows) == len(stamps):
-        raise InputError("put takes as many keys and stamps as vectors, which are the rows of a matrix")
-    if not all(keys) or len(set(keys)) < len(keys):
-        raise InputError("put takes every key once, and no empty one", field="keys")
-    return _Table(tuple(keys), _units(rows), np.array(stamps, dtype=np.int64))
-
-
-def _units(rows: npt.NDArray[np.floating]) -> Vectors:
-    """Return rows at length one, and those of zeros as they are."""
-    wide = rows.astype(np.float64)  # the squares of single precision overflow
-    if not np.isfinite(wide).all():
-        raise InputError("a vector has a number that is not finite", field="vectors")
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    units: Vectors = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0).astype(np.float32)
-    return units
-
-
-def _same_dimensions(table: _Table, rows: Vectors) -> None:
-    if table.rows.shape[1] != rows.shape[-1]:
-        known = f"the collection's vectors have {table.rows.shape[1]} dimensions"
-        raise InputError(f"{known}, not {rows.shape[-1]}", field="vectors")
 
 
 def _file(folder: Path, collection: str) -> Path:
