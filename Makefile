@@ -35,7 +35,7 @@ $(VENV)/.local: $(VENV)/.light
 
 $(VENV)/.test: $(VENV)/.local
 	@echo "→ installing what the tests need"
-	@$(PIP) install -c constraints.txt -e '.[bench,chroma,embeddings,openai,plots,postgres,ray,test,lint]'
+	@$(PIP) install -c constraints.txt -e '.[bench,chroma,embeddings,openai,plots,postgres,ray,tune,test,lint]'
 	@touch $@
 
 demo: $(VENV)/.local

@@ -8,6 +8,7 @@
     │   ├── StorageBusyError               another process holds the lock; trying again may work
     │   └── StorageFullError               no room, or no permission to write
     ├── IndexUnavailableError (OSError)    the index of similar people cannot be used now; memory is unaffected
+    ├── TuningError (RuntimeError)         a model could not be trained here; the message says what to change
     ├── ModelError (RuntimeError)          a chat model is needed and missing, or answered something unusable
     └── PluginError
         ├── PluginLoadError (ImportError)  a plugin could not be imported or registered (`strict=True` only)
@@ -37,6 +38,7 @@ __all__ = [
     "StorageBusyError",
     "StorageError",
     "StorageFullError",
+    "TuningError",
 ]
 
 
@@ -116,3 +118,7 @@ class PluginTypeError(PluginError, TypeError):
 
 class MissingExtraError(PluginError, ImportError):
     """A plugin needs an optional install; the message names the extra."""
+
+
+class TuningError(PersonaError, RuntimeError):
+    """A model could not be trained on this machine, or in this way; the message says what to change."""

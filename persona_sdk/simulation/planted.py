@@ -95,27 +95,28 @@ def write_answer(topic: int, style: Mapping[str, bool]) -> str:
 
 
 def people(
-    count: int, choices: int = 20, *, topics: int = len(_TOPICS), noise: float = 0.1, seed: int = 0
+    count: int, choices: int = 20, *, topics: int | range = len(_TOPICS), noise: float = 0.1, seed: int = 0
 ) -> list[PlantedPerson]:
-    """Make up people, their traits in turn from `TRAITS`, choosing between answers to the first `topics` questions.
+    """Make up people, their traits in turn from `TRAITS`, choosing between answers to `topics`: so many, or which.
 
     Three of four choices are between answers that differ in what the person cares about; of the others either is
     taken. With the noise that makes the best possible accuracy 1/8 + 3/4 · (1 − noise).
     """
     rng = random.Random(seed)  # noqa: S311 - a seeded draw
     names = list(TRAITS)
+    asked = range(min(topics, len(_TOPICS))) if isinstance(topics, int) else topics
     return [
-        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, topics, noise), rng))
+        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, asked, noise), rng))
         for i, trait in ((i, names[i % len(names)]) for i in range(count))
     ]
 
 
-def _choices(user_id: str, trait: str, size: tuple[int, int, float], rng: random.Random) -> tuple[Preference, ...]:
+def _choices(user_id: str, trait: str, size: tuple[int, range, float], rng: random.Random) -> tuple[Preference, ...]:
     count, topics, noise = size
     dimension, liked, _ = TRAITS[trait]
     made = []
     for i in range(count):
-        topic = rng.randrange(min(topics, len(_TOPICS)))
+        topic = topics[rng.randrange(len(topics))]
         first = {d: rng.random() < 0.5 for d in _DIMENSIONS}
         second = {d: rng.random() < 0.5 for d in _DIMENSIONS}
         second[dimension] = first[dimension] != (rng.random() < _DIFFERING)

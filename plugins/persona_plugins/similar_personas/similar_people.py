@@ -34,7 +34,7 @@ class SimilarPeopleTailor(Tailor):
 
     name = "similar_people"
     gated = False
-    after = ("prompt_prefix",)
+    after = ("lora", "prompt_prefix")
 
     def __init__(self, people: SimilarPersonas) -> None:
         self._people = people

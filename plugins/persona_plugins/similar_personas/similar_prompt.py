@@ -35,7 +35,7 @@ class SimilarPrompt(Tailor):
 
     name = "similar_prompt"
     gated = False
-    after = ("prompt_prefix", "similar_people")
+    after = ("lora", "prompt_prefix", "similar_people")
 
     def __init__(self, people: SimilarPersonas, prompts: PromptIndex) -> None:
         self._people = people
