@@ -281,6 +281,10 @@ class Personalizer(Answering):
         forgotten = self._memory.forget(self._tenant, user_id)
         self._recent.forget(self._tenant, user_id)
         self._leave(user_id)
+        for tailor in self._pipeline.tailors:
+            _, failure = contained(lambda t=tailor: t.forget(self._tenant, user_id))
+            if failure:
+                self._host.on_skip("forget", tailor.name, failure)
         self._host.on_forget(self._tenant, user_id)
         return forgotten
 

@@ -69,6 +69,9 @@ class Tailor(ABC):
         """
         return ()
 
+    def forget(self, tenant: str, user_id: str) -> None:  # noqa: B027
+        """Erase what this tailor keeps of a person beside memory; the default keeps nothing. May take a while."""
+
     def choose(self, call: ChatCall, answers: Sequence[str], context: TailorContext) -> int | None:
         """Return the index of the answer to give, None to leave it to others. Called when `call.n` > 1."""
         return None

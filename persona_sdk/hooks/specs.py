@@ -55,7 +55,7 @@ def persona_on_answer(tailored: Tailored, answer: str) -> None:
 
 @hookspec
 def persona_on_skip(stage: str, plugin: str, reason: str) -> None:
-    """Observe that `plugin` was left out at a `stage` ("recall", "tailor", "choose", "index"), and why.
+    """Observe that `plugin` was left out at a `stage` ("recall", "tailor", "choose", "index", "forget"), and why.
 
     `reason` never contains people's text.
     """

@@ -1,0 +1,163 @@
+"""From people's signals to an adapter among the others, in one call; what `persona tune train` does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from persona_sdk.errors import InputError
+from persona_sdk.inference import Inferrer
+from persona_sdk.memory import person_key
+from persona_sdk.tuning.adapters import Adapters
+from persona_sdk.tuning.building import Source
+from persona_sdk.tuning.cards import Card, Rung
+from persona_sdk.tuning.lessons import Lessons, Teaching, lessons
+from persona_sdk.tuning.recipes import Recipe, auto, preset
+from persona_sdk.tuning.rows import RowFormat
+
+if TYPE_CHECKING:
+    from persona_sdk.tuning.training.machine import Machine
+    from persona_sdk.tuning.training.run import Job
+
+__all__ = ["SYSTEM", "Plan", "Told", "Tuned", "tune"]
+
+#: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
+Told = Callable[[int, int, str, int, int], None]
+#: Said in conversations without a system message, in training and when the adapter is used.
+SYSTEM = "You are a helpful assistant."
+#: Rows that checkpoints are chosen by, at most: they are read again at every evaluation.
+_VALIDATED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to train, and how.
+
+    `base` is a folder of transformers, a GGUF file, or "local". `recipe` is a preset's name, "auto" for what suits rows
+    and machine (within `minutes`, if given), or a recipe. `own` names the one person whose adapter it is, `cluster` the
+    people of a cluster; neither is everybody's. `parent` is the adapter to go on from. `dtype` None is what is fast
+    here.
+    """
+
+    base: str = "local"
+    recipe: str | Recipe = "auto"
+    minutes: float | None = None
+    teaching: Teaching = field(default_factory=Teaching)
+    template: RowFormat = "chat"
+    system: str = SYSTEM
+    own: str | None = None
+    cluster: tuple[str, ...] = ()
+    parent: str | None = None
+    max_length: int | None = None
+    dtype: str | None = None
+    save_memory: bool = False
+    replace: bool = False
+
+    @property
+    def rung(self) -> Rung:
+        """Whose adapter it is."""
+        return "own" if self.own is not None else "cluster" if self.cluster else "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """An adapter that was trained, the folder it is in, and the rows it was made of, those left out among them."""
+
+    card: Card
+    folder: Path
+    lessons: Lessons
+
+
+def tune(
+    name: str,
+    source: Source,
+    inferrer: Inferrer,
+    adapters: Adapters,
+    plan: Plan | None = None,
+    *,
+    tenant: str = "default",
+    told: Told = lambda *_: None,
+) -> Tuned:
+    """Train an adapter on what people chose, and put it among the others.
+
+    Killed in its middle, the same call goes on where it was, if the same signals are there: what it needs for that is
+    in the folder `.runs` of the adapters, and holds no text. Under `accelerate launch` all processes call it alike.
+
+    Raises:
+        InputError: there is nothing to learn from, or base, rows and recipe do not go together.
+        MissingExtraError: what tuning takes is not installed.
+        TuningError: the machine could not do it.
+    """
+    from persona_sdk.tuning.training.bases import require_tune  # noqa: PLC0415 - heavy, and so is all of training
+
+    plan = plan or Plan()
+    require_tune()
+    if plan.own is not None and plan.cluster:
+        raise InputError("own: is one person's own adapter, so there is no cluster", field="own")
+    adapters.check(name, replace=plan.replace)
+    since = adapters.begin()
+    taught = lessons(
+        source,
+        inferrer,
+        _alone(plan.teaching) if plan.own is not None else plan.teaching,
+        tenant=tenant,
+        users=plan.cluster or None,
+        own=plan.own,
+    )
+    from persona_sdk.tuning.training.machine import look  # noqa: PLC0415 - imports torch
+    from persona_sdk.tuning.training.run import is_main, train, wait  # noqa: PLC0415 - as above
+
+    machine = look(plan.dtype, saves_memory=plan.save_memory)
+    job = _job(name, plan, taught, adapters, machine, tenant)
+    work = adapters.folder / ".runs" / name
+    made, card = train(job, taught.train, taught.validation[:_VALIDATED], work, told)
+    folder = made
+    if is_main():
+        folder = adapters.add(made, card, replace=plan.replace, since=since)
+        shutil.rmtree(work, ignore_errors=True)
+    wait()
+    return Tuned(card, folder, taught)
+
+
+def _alone(teaching: Teaching) -> Teaching:
+    """Of one person no other people can be kept for testing: their own held-out choices tell."""
+    return replace(teaching, validation=teaching.validation or 0.1, test=0.0)
+
+
+def _job(name: str, plan: Plan, taught: Lessons, adapters: Adapters, machine: Machine, tenant: str) -> Job:
+    from persona_sdk.tuning.training.run import Job, begun_recipe  # noqa: PLC0415 - imports torch
+
+    recipe = begun_recipe(adapters.folder / ".runs" / name) if plan.recipe == "auto" else None
+    if recipe is None:
+        recipe = _recipe(plan, taught, machine)
+    return Job(
+        name=name,
+        base=plan.base,
+        recipe=recipe,
+        tenant=tenant,
+        rung=plan.rung,
+        parent=(adapters.path(plan.parent), adapters.card(plan.parent)) if plan.parent else None,
+        cluster=tuple(person_key(tenant, user) for user in ([plan.own] if plan.own is not None else plan.cluster)),
+        prefix="none" if plan.teaching.training == "none" else plan.teaching.prefix,
+        system=plan.system,
+        template=plan.template,
+        seed=plan.teaching.seed,
+        machine=machine,
+    )
+
+
+def _recipe(plan: Plan, taught: Lessons, machine: Machine) -> Recipe:
+    recipe = plan.recipe if isinstance(plan.recipe, Recipe) else None
+    if recipe is None and plan.recipe != "auto":
+        recipe = preset(str(plan.recipe))
+    if recipe is None:
+        seconds = None
+        if plan.minutes and taught.train:
+            from persona_sdk.tuning.training.speed import seconds_per_row  # noqa: PLC0415 - imports torch
+
+            seconds = seconds_per_row(plan.base, taught.train, machine, plan.system)
+        recipe = auto(taught.train, minutes=plan.minutes, seconds_per_row=seconds)
+    return recipe.model_copy(update={"max_length": plan.max_length or recipe.max_length})
