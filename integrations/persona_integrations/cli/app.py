@@ -19,10 +19,15 @@ from persona_integrations.cli import (
     commands_evaluate,
     commands_evaluate_inference,
     commands_evaluate_similar,
+    commands_evaluate_tailoring,
     commands_learn,
     commands_look,
     commands_rule,
     commands_similar,
+    commands_tune_adapters,
+    commands_tune_choose,
+    commands_tune_rows,
+    commands_tune_train,
 )
 from persona_integrations.cli.context import Globals
 from persona_integrations.cli.terminal import complain
@@ -50,6 +55,7 @@ app = typer.Typer(
 )
 evaluate = typer.Typer(no_args_is_help=True, help="Measure how well personas predict what people choose.")
 similar = typer.Typer(no_args_is_help=True, help="Who prefers alike, and what may be borrowed.")
+tune = typer.Typer(no_args_is_help=True, help="Make rows, tune a model with them, and manage adapters.")
 
 
 def _paragraphs(command: Callable[..., None]) -> str:
@@ -59,6 +65,7 @@ def _paragraphs(command: Callable[..., None]) -> str:
 
 
 _LEARN, _LOOK, _DECIDE, _OTHER = "Learn", "Look", "Correct and erase", "Try out and measure"
+_TUNE = "Tune a model"
 for _name, _command, _panel in (
     ("infer", commands_learn.infer, _LEARN),
     ("import", commands_learn.import_file, _LEARN),
@@ -80,16 +87,29 @@ for _name, _command, _panel in (
     ("plugins", commands_evaluate.plugins, _OTHER),
 ):
     app.command(_name, help=_paragraphs(_command), rich_help_panel=_panel)(_command)
-evaluate.command("choices", help=_paragraphs(commands_evaluate.choices))(commands_evaluate.choices)
-evaluate.command("inference", help=_paragraphs(commands_evaluate_inference.inference))(
-    commands_evaluate_inference.inference
+_GROUPED: tuple[tuple[typer.Typer, str, Callable[..., None]], ...] = (
+    (evaluate, "choices", commands_evaluate.choices),
+    (evaluate, "inference", commands_evaluate_inference.inference),
+    (evaluate, "similar", commands_evaluate_similar.similar),
+    (evaluate, "tailoring", commands_evaluate_tailoring.tailoring),
+    (similar, "people", commands_similar.people),
+    (similar, "rebuild", commands_similar.rebuild),
+    (similar, "status", commands_similar.status),
+    (tune, "rows", commands_tune_rows.rows),
+    (tune, "train", commands_tune_train.train),
+    (tune, "choose", commands_tune_choose.choose),
+    (tune, "clusters", commands_tune_choose.clusters),
+    (tune, "adapters", commands_tune_adapters.adapters),
+    (tune, "export", commands_tune_adapters.export),
+    (tune, "policy", commands_tune_adapters.policy),
+    (tune, "forgotten", commands_tune_adapters.forgotten),
+    (tune, "remove", commands_tune_adapters.remove),
 )
-evaluate.command("similar", help=_paragraphs(commands_evaluate_similar.similar))(commands_evaluate_similar.similar)
+for _group, _name, _grouped in _GROUPED:
+    _group.command(_name, help=_paragraphs(_grouped))(_grouped)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=_OTHER)
-similar.command("people", help=_paragraphs(commands_similar.people))(commands_similar.people)
-similar.command("rebuild", help=_paragraphs(commands_similar.rebuild))(commands_similar.rebuild)
-similar.command("status", help=_paragraphs(commands_similar.status))(commands_similar.status)
 app.add_typer(similar, name="similar", rich_help_panel=_LOOK)
+app.add_typer(tune, name="tune", rich_help_panel=_TUNE)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""`export` and `forget`: a person's data are theirs to take along and to have erased."""
+"""`export` and `forget`: a person's data are theirs to take along and to have erased, from tuned models, too."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
-from persona_integrations.cli.context import JsonOption, UserArgument, check_user, given, known
+from persona_integrations.cli.context import Globals, JsonOption, UserArgument, check_user, given, known
 from persona_integrations.cli.progress import people, waiting
 from persona_integrations.cli.terminal import emit_json, error_console, one_line, output, printable_json
 from persona_sdk.errors import InputError, NotFoundError, StorageError
+from persona_sdk.memory import Forgotten
+
+if TYPE_CHECKING:
+    from persona_sdk.engine import Personalizer
+    from persona_sdk.settings import Settings
+    from persona_sdk.tuning.adapters import Adapters
+    from persona_sdk.tuning.forgetting import Affected
+    from persona_sdk.tuning.listing import Listed
 
 __all__ = ["export", "forget"]
 
@@ -43,22 +51,72 @@ def forget(
     ctx: typer.Context,
     user: UserArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder of tuned models.", show_default="the configured one"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Erase everything about a person: signals, personas, rulings. It cannot be undone."""
+    """Erase everything about a person: signals, personas, rulings. It cannot be undone.
+
+    Tuned models that hold their signals are left in use, withdrawn or deleted, as `persona tune policy` says.
+    """
+    from persona_integrations.cli import render_tune_adapters as render  # noqa: PLC0415 - loaded when used
+    from persona_sdk.tuning.adapters import Adapters  # noqa: PLC0415 - loaded when used
+
     check_user(user)
-    with given(ctx).open() as personalizer:
+    settings = given(ctx).settings()
+    tuned = Adapters(adapters or _configured(settings))
+    with _erasable(given(ctx), tuned, user) as personalizer:
         if not yes:
-            question = f"Erase everything about {one_line(user)} in the tenant {one_line(personalizer.tenant)}?"
+            question = f"Erase everything about {one_line(user)} in the tenant {one_line(settings.tenant)}?"
             typer.confirm(question, abort=True, err=True)
         with waiting("erasing"):
-            gone = personalizer.forget(user)
-    if not gone.signals and not gone.versions:
+            before = tuned.listed()
+            gone = personalizer.forget(user) if personalizer else Forgotten(0, 0)
+            # After memory: a training that begins in between would read them again, and nobody would know.
+            affected = _all_affected(tuned, tuned.forget(settings.tenant, user), before)
+    if not gone.signals and not gone.versions and not affected:
         raise NotFoundError(f"nothing was known of {user!r} in this tenant, so there was nothing to erase")
     if json:
-        emit_json({"user_id": user, "signals": gone.signals, "versions": gone.versions})
+        became = [one.model_dump(mode="json") for one in affected]
+        emit_json({"user_id": user, "signals": gone.signals, "versions": gone.versions, "adapters": became})
+        return
+    output().print(f"Erased: {gone.signals:,} signals and {gone.versions:,} persona versions.")
+    if affected:
+        render.affected(output(), affected)
+
+
+def _configured(settings: Settings) -> Path:
+    """Return the folder of adapters that the tailor `lora` is told of."""
+    return Path(settings.options.get("lora", {}).get("adapters", "adapters")).expanduser()
+
+
+@contextmanager
+def _erasable(options: Globals, tuned: Adapters, user: str) -> Iterator[Personalizer | None]:
+    """Open the database; None where there is none, but adapters hold somebody's signals that came from a file."""
+    try:
+        opened = options.open()
+    except NotFoundError:
+        if not tuned.trained_on(options.settings().tenant, user):
+            raise
+        yield None
     else:
-        output().print(f"Erased: {gone.signals:,} signals and {gone.versions:,} persona versions.")
+        with opened:
+            yield opened
+
+
+def _all_affected(tuned: Adapters, affected: Sequence[Affected], before: Sequence[Listed]) -> list[Affected]:
+    """Return what became of adapters, also of those that a plugin has deleted when it heard of it, by name."""
+    from persona_sdk.tuning.forgetting import Affected  # noqa: PLC0415 - loaded when used
+
+    here = {*tuned.names(), *(one.name for one in affected)}
+    gone = [
+        Affected(name=one.name, rung=one.rung, became="dropped", exports=one.exports)
+        for one in before
+        if one.name not in here
+    ]
+    return sorted([*affected, *gone], key=lambda one: one.name)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from persona_integrations.cli.terminal import error_console
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
-__all__ = ["Counted", "People", "counted", "people", "steps", "waiting"]
+__all__ = ["Counted", "People", "counted", "people", "steps", "training", "waiting"]
 
 #: Wraps the people being worked on, as `Personalizer.refit` and `learn_pending` ask for it.
 People: TypeAlias = Callable[[Iterable[str]], Iterable[str]]
@@ -90,3 +90,17 @@ def waiting(label: str) -> Iterator[None]:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+@contextmanager
+def training(name: str) -> Iterator[Callable[[int, int, str, int, int], None]]:
+    """Show the steps of each stage of a training run and the time left; what it yields is told of each step."""
+    with _progress(name, "{task.completed:,.0f} of {task.total:,.0f} steps") as progress:
+        tasks: dict[int, TaskID] = {}
+
+        def show(number: int, stages: int, method: str, step: int, total: int) -> None:
+            if number not in tasks:
+                tasks[number] = progress.add_task(f"{name}: {method} ({number} of {stages})", total=max(1, total))
+            progress.update(tasks[number], completed=step, total=max(1, total))
+
+        yield show
