@@ -32,6 +32,7 @@ from persona_sdk.tuning.prefixes import Knowledge, prefixer
 from persona_sdk.tuning.recipes import Recipe, Stage
 from persona_sdk.tuning.rows import Example, Origin, Row, trl_rows
 from persona_sdk.tuning.training.bases import prepare
+from persona_sdk.tuning.training.data import Text
 from persona_sdk.tuning.training.machine import look
 from persona_sdk.tuning.training.run import quiet
 from persona_sdk.tuning.training.stages import Setting, run_stage
@@ -59,7 +60,7 @@ def ours(base: Path, pairs: int, folder: str) -> tuple[float, int]:
     stage = Stage(method="dpo", batch=BATCH, epochs=1, patience=0)
     recipe = Recipe(name="bench", stages=(stage,), rank=RANK)
     here = look()
-    setting = Setting(recipe, here, AutoTokenizer.from_pretrained(base), "chat", SYSTEM, 0)
+    setting = Setting(recipe, here, Text(AutoTokenizer.from_pretrained(base), "chat", SYSTEM, 0))
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, here.dtype))
         started = time.perf_counter()

@@ -230,7 +230,13 @@ def _scored(
         def done(count: int, before: int = before) -> None:
             progress((before + count) / total)
 
-        measured = margins(model, list(wanted.values()), system=system, done=done)
+        try:
+            measured = margins(model, list(wanted.values()), system=system, done=done)
+        except ModelError as error:
+            kinds = ", ".join(sorted({row.prefix.kind for row in wanted.values()}))
+            raise ModelError(
+                f"{name}: {error}; of the prefixes {kinds} leave out those that are too long for it", final=error.final
+            ) from error
         if not all(map(math.isfinite, measured)):
             raise ModelError(f"{name}: gave a likelihood that is no number; its weights or its answers are damaged")
         found[name] = dict(zip(wanted, measured, strict=True))

@@ -95,30 +95,42 @@ def write_answer(topic: int, style: Mapping[str, bool]) -> str:
 
 
 def people(
-    count: int, choices: int = 20, *, topics: int | range = len(_TOPICS), noise: float = 0.1, seed: int = 0
+    count: int,
+    choices: int = 20,
+    *,
+    topics: int | range = len(_TOPICS),
+    noise: float = 0.1,
+    plain: float = 0.0,
+    seed: int = 0,
 ) -> list[PlantedPerson]:
     """Make up people, their traits in turn from `TRAITS`, choosing between answers to `topics`: so many, or which.
 
     Three of four choices are between answers that differ in what the person cares about; of the others either is
-    taken. With the noise that makes the best possible accuracy 1/8 + 3/4 · (1 − noise).
+    taken. With the noise that makes the best possible accuracy 1/8 + 3/4 · (1 − noise). `plain` is how often both
+    answers are in the usual style in a respect that the person does not care about.
     """
     rng = random.Random(seed)  # noqa: S311 - a seeded draw
     names = list(TRAITS)
     asked = range(min(topics, len(_TOPICS))) if isinstance(topics, int) else topics
     return [
-        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, asked, noise), rng))
+        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, asked, noise, plain), rng))
         for i, trait in ((i, names[i % len(names)]) for i in range(count))
     ]
 
 
-def _choices(user_id: str, trait: str, size: tuple[int, range, float], rng: random.Random) -> tuple[Preference, ...]:
-    count, topics, noise = size
+def _choices(
+    user_id: str, trait: str, size: tuple[int, range, float, float], rng: random.Random
+) -> tuple[Preference, ...]:
+    count, topics, noise, plain = size
     dimension, liked, _ = TRAITS[trait]
     made = []
     for i in range(count):
         topic = topics[rng.randrange(len(topics))]
         first = {d: rng.random() < 0.5 for d in _DIMENSIONS}
         second = {d: rng.random() < 0.5 for d in _DIMENSIONS}
+        for d, usual in _USUAL.items():
+            if plain and d != dimension and rng.random() < plain:
+                first[d] = second[d] = usual
         second[dimension] = first[dimension] != (rng.random() < _DIFFERING)
         if first == second:
             other = rng.choice([d for d in _DIMENSIONS if d != dimension])
@@ -139,5 +151,7 @@ def _choices(user_id: str, trait: str, size: tuple[int, range, float], rng: rand
     return tuple(made)
 
 
+#: How answers are written where nobody cares.
+_USUAL = {"long": True, "warm": False, "formal": False, "list": False}
 #: Share of choices between answers that differ in what the person cares about.
 _DIFFERING = 0.75

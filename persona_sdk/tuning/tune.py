@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from persona_sdk.tuning.building import Source
 from persona_sdk.tuning.cards import Card, Rung
 from persona_sdk.tuning.lessons import Lessons, Teaching, lessons
 from persona_sdk.tuning.recipes import Recipe, auto, preset
-from persona_sdk.tuning.rows import RowFormat
+from persona_sdk.tuning.rows import Row, RowFormat
 
 if TYPE_CHECKING:
     from persona_sdk.tuning.training.machine import Machine
@@ -99,6 +100,28 @@ def tune(
         raise InputError("own: is one person's own adapter, so there is no cluster", field="own")
     adapters.check(name, replace=plan.replace)
     since = adapters.begin()
+    from persona_sdk.tuning.training.machine import look  # noqa: PLC0415 - imports torch
+    from persona_sdk.tuning.training.run import shared, train  # noqa: PLC0415 - as above
+
+    machine = shared(lambda: look(plan.dtype, saves_memory=plan.save_memory))
+
+    def begun() -> tuple[Lessons, Job]:
+        taught = _lessons(source, inferrer, plan, tenant)
+        return taught, _job(name, plan, taught, adapters, machine, tenant)
+
+    taught, job = shared(begun)
+    work = adapters.folder / ".runs" / name
+    made, card = train(job, taught.train, _of_many(taught.validation), work, told)
+
+    def added() -> Path:
+        folder = adapters.add(made, card, replace=plan.replace, since=since)
+        shutil.rmtree(work, ignore_errors=True)
+        return folder
+
+    return Tuned(card, shared(added), taught)
+
+
+def _lessons(source: Source, inferrer: Inferrer, plan: Plan, tenant: str) -> Lessons:
     taught = lessons(
         source,
         inferrer,
@@ -107,19 +130,22 @@ def tune(
         users=plan.cluster or None,
         own=plan.own,
     )
-    from persona_sdk.tuning.training.machine import look  # noqa: PLC0415 - imports torch
-    from persona_sdk.tuning.training.run import is_main, train, wait  # noqa: PLC0415 - as above
+    asked = [plan.own] if plan.own is not None else plan.cluster
+    if asked and not taught.train:
+        whom = "this person" if plan.own is not None else "any of these people"
+        raise InputError(
+            f"nothing is known that {whom} chose, or they do not lend; ids are those of the signals", field="own"
+        )
+    return taught
 
-    machine = look(plan.dtype, saves_memory=plan.save_memory)
-    job = _job(name, plan, taught, adapters, machine, tenant)
-    work = adapters.folder / ".runs" / name
-    made, card = train(job, taught.train, taught.validation[:_VALIDATED], work, told)
-    folder = made
-    if is_main():
-        folder = adapters.add(made, card, replace=plan.replace, since=since)
-        shutil.rmtree(work, ignore_errors=True)
-    wait()
-    return Tuned(card, folder, taught)
+
+def _of_many(rows: Sequence[Row]) -> list[Row]:
+    """Return some rows to choose checkpoints by, of as many people as there are: one person must not choose them."""
+    people: dict[str, list[Row]] = {}
+    for row in rows:
+        people.setdefault(row.example.user_id, []).append(row)
+    turns = itertools.zip_longest(*people.values())
+    return [row for turn in turns for row in turn if row is not None][:_VALIDATED]
 
 
 def _alone(teaching: Teaching) -> Teaching:
@@ -131,7 +157,7 @@ def _job(name: str, plan: Plan, taught: Lessons, adapters: Adapters, machine: Ma
     from persona_sdk.tuning.training.run import Job, begun_recipe  # noqa: PLC0415 - imports torch
 
     recipe = begun_recipe(adapters.folder / ".runs" / name) if plan.recipe == "auto" else None
-    if recipe is None:
+    if recipe is None or recipe.name != "auto":
         recipe = _recipe(plan, taught, machine)
     return Job(
         name=name,
@@ -156,8 +182,10 @@ def _recipe(plan: Plan, taught: Lessons, machine: Machine) -> Recipe:
     if recipe is None:
         seconds = None
         if plan.minutes and taught.train:
-            from persona_sdk.tuning.training.speed import seconds_per_row  # noqa: PLC0415 - imports torch
+            from persona_sdk.tuning.training.run import quiet  # noqa: PLC0415 - imports torch
+            from persona_sdk.tuning.training.speed import seconds_per_row  # noqa: PLC0415 - as above
 
-            seconds = seconds_per_row(plan.base, taught.train, machine, plan.system)
+            with quiet():
+                seconds = seconds_per_row(plan.base, taught.train, machine, plan.system)
         recipe = auto(taught.train, minutes=plan.minutes, seconds_per_row=seconds)
     return recipe.model_copy(update={"max_length": plan.max_length or recipe.max_length})

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from persona_sdk.simulation.planted import TRAITS, people
 from persona_sdk.tuning.recipes import Recipe, Stage
@@ -16,7 +17,7 @@ __all__ = ["RECIPE", "job", "main", "rows"]
 
 RECIPE = Recipe(
     name="small",
-    stages=(Stage(method="sft", batch=8, patience=0), Stage(method="dpo", batch=8, patience=0)),
+    stages=(Stage(method="sft", batch=8, epochs=2, patience=0), Stage(method="dpo", batch=8, patience=0)),
     rank=4,
     alpha=8,
     halves=True,
@@ -38,7 +39,7 @@ def rows(count: int = 8, choices: int = 8, *, first: int = 0) -> list[Row]:
     return made
 
 
-def job(base: Path, recipe: Recipe = RECIPE, **more):
+def job(base: Path, recipe: Recipe = RECIPE, **more: Any) -> Any:
     from persona_sdk.tuning.training.machine import look
     from persona_sdk.tuning.training.run import Job
 

@@ -207,7 +207,7 @@ def _report(made: Tuned, json: bool) -> None:
     minutes = f"{card.seconds / 60:.0f} min" if card.seconds >= 90 else f"{card.seconds:.0f} s"
     console.print(
         f"{card.name}: {card.rows['train']:,} rows of {len(card.people):,} people, {_methods(made)} in {minutes}, "
-        f"rank {card.rank}, base {card.base.name}"
+        f"rank {card.rank}, base {one_line(card.base.name, 80)}"
     )
     for name, value in sorted(card.metrics.items()):
         if "validation" in name and value is not None:

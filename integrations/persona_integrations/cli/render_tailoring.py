@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["left_out", "tailoring", "tax", "written"]
 
+#: Columns of a terminal from which on all figures stand in one table.
+_WIDE = 100
+
 
 def tailoring(console: Console, report: TailoringReport) -> None:
     """Print accuracy with its controls, an arm a row, and what swapping prefixes does."""
@@ -28,12 +31,10 @@ def tailoring(console: Console, report: TailoringReport) -> None:
     tuned = any(one.trained is not None for one in report.people.values())
     groups = ("trained", "unseen") if tuned else ()
     numbers = ("right", "±", *groups, "gain", "± ", "worse", "equity", "like length", "matched")
-    table = simple_table("model", "prefix", *numbers, right=numbers)
+    rows = []
     for arm in report.arms.values():
         gain = arm.gain["all"] if arm.gain else None
-        table.add_row(
-            one_line(arm.model_name, 40),
-            one_line(arm.prefix, 40),
+        figures = (
             *_mean(arm.accuracy["all"]),
             *(_percent(arm.accuracy[group].value) for group in groups),
             *(("–", "–") if gain is None else _mean(gain, signed=True)),
@@ -42,7 +43,14 @@ def tailoring(console: Console, report: TailoringReport) -> None:
             _percent(arm.controlled.value),
             _percent(arm.matched.value),
         )
-    console.print(table)
+        rows.append((one_line(arm.model_name, 40), one_line(arm.prefix, 40), *figures))
+    # On a narrow terminal the last three columns would take the room of the names; they go below.
+    for columns in (len(numbers),) if console.width >= _WIDE else (len(numbers) - 3, -3):
+        shown = numbers[:columns] if columns > 0 else numbers[columns:]
+        table = simple_table("model", "prefix", *shown, right=shown)
+        for row in rows:
+            table.add_row(*row[:2], *(row[2:][:columns] if columns > 0 else row[columns:]))
+        console.print(table)
     longer = _percent(report.longer.value)
     console.print(
         "\nHow often, in per cent, the model finds the chosen answer likelier (chance is 50), the mean over people;"

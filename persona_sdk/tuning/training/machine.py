@@ -34,7 +34,7 @@ class Machine:
 def look(dtype: str | None = None, *, saves_memory: bool = False) -> Machine:
     """Return what this process trains on; `dtype` ("float32", "bfloat16") overrides what is fast here."""
     if torch.cuda.is_available():
-        device, fast = "cuda", "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        device, fast = "cuda", "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     elif torch.backends.mps.is_available():
         device, fast = "mps", "float32"
     else:

@@ -7,6 +7,7 @@ if they came out differently (somebody was forgotten, say) the run cannot go on.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -18,28 +19,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from filelock import FileLock, Timeout
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from persona_sdk.errors import InputError, TuningError
+from persona_sdk.errors import InputError, PersonaError, TuningError
 from persona_sdk.models import utc_now
 from persona_sdk.tuning.cards import Base, Card, Rung, lineage, versions, write_card
 from persona_sdk.tuning.recipes import Recipe, Stage
 from persona_sdk.tuning.rows import Row, RowFormat, digest
 from persona_sdk.tuning.splits import halves
-from persona_sdk.tuning.training.bases import base_of, has_template, prepare
+from persona_sdk.tuning.training.bases import LOCAL, base_of, has_template, prepare
 from persona_sdk.tuning.training.curves import figures, write_history
+from persona_sdk.tuning.training.data import Text
 from persona_sdk.tuning.training.machine import Machine, look
 from persona_sdk.tuning.training.stages import Setting, run_stage
 from persona_sdk.tuning.training.watching import Telling
 
-__all__ = ["Job", "Told", "begun_recipe", "is_main", "quiet", "train", "wait"]
+__all__ = ["Job", "Told", "begun_recipe", "is_main", "quiet", "shared", "train"]
 
 _log = logging.getLogger("persona_sdk")
 
+Made = TypeVar("Made")
 #: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
 Told = Callable[[int, int, str, int, int], None]
 
@@ -84,10 +88,10 @@ def train(
     folder = prepare(job.base)
     base = base_of(folder)
     _check(job, rows, base)
-    begun = _begin(job, rows, validation, base, work)
-    with quiet(), _named_faults(job):
+    with _alone(work), quiet(), _named_faults(job):
+        begun = _begin(job, rows, validation, base, work)
         tokenizer = _tokenizer(folder, job)
-        setting = Setting(job.recipe, job.machine, tokenizer, job.template, job.system, job.seed)
+        setting = Setting(job.recipe, job.machine, Text(tokenizer, job.template, job.system, job.seed))
         last = job.parent[0] if job.parent else None
         history: dict[str, list[dict[str, Any]]] = {}
         parts = _parts(job, rows)
@@ -98,6 +102,7 @@ def train(
                 telling = Telling(_telling(told, number, len(job.recipe.stages), stage.method))
                 run_stage(stage, model, part, validation, setting, done, [telling])
                 del model
+                _release(job.machine)
             history[done.name] = json.loads((done / "adapter" / "history.json").read_text(encoding="utf-8"))
             last = done / "adapter"
     read = {row.example.id: row for _, part in parts for row in part}
@@ -111,7 +116,7 @@ def begun_recipe(work: Path) -> Recipe | None:
     """Return the recipe of the unfinished run in a work folder, None if there is none: what is tried may vary."""
     try:
         return Recipe.model_validate(json.loads((work / "run.json").read_text(encoding="utf-8"))["recipe"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -120,10 +125,27 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def wait() -> None:
-    """Wait for the processes that train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+def shared(make: Callable[[], Made]) -> Made:
+    """Return what the main process makes, in all that train together: what is drawn, timed or asked of models varies.
+
+    What it raises is raised in all of them. Nobody gets it before everybody has asked for it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return make()
+    from accelerate import PartialState  # noqa: PLC0415 - several processes are the exception
+    from accelerate.utils import broadcast_object_list  # noqa: PLC0415 - as above
+
+    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+    made: list[Any] = [None, None]
+    if is_main():
+        try:
+            made[0] = make()
+        except PersonaError as error:
+            made[1] = error
+    broadcast_object_list(made, from_process=0)
+    if made[1] is not None:
+        raise made[1]
+    return cast("Made", made[0])
 
 
 def _check(job: Job, rows: Sequence[Row], base: Base) -> None:
@@ -145,6 +167,26 @@ def _check(job: Job, rows: Sequence[Row], base: Base) -> None:
         )
 
 
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keep other commands out of a run's folder, not the processes that train together.
+
+    Raises:
+        InputError: another command is training there.
+    """
+    if not is_main():
+        yield
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{work}: is being trained in by another process; wait for it, or choose another name"
+        ) from None
+
+
 def _begin(job: Job, rows: Sequence[Row], validation: Sequence[Row], base: Base, work: Path) -> datetime:
     """Note what this is a run of, or check that it is a run of the same; return when it was begun.
 
@@ -160,10 +202,13 @@ def _begin(job: Job, rows: Sequence[Row], validation: Sequence[Row], base: Base,
         "parent": parent,
         "seed": job.seed,
         "text": [job.prefix, job.system, job.template],
+        "dtype": job.machine.dtype,
+        # So that whoever is forgotten is forgotten by an unfinished run, too.
+        "keys": [one.key for one in lineage([*rows, *validation], job.parent[1].people if job.parent else ())],
     }
     file = work / "run.json"
     if file.is_file():
-        noted = json.loads(file.read_text(encoding="utf-8"))
+        noted = _noted(file)
         changed = [name for name, value in mine.items() if noted.get(name) != value]
         if changed:
             raise InputError(
@@ -178,6 +223,20 @@ def _begin(job: Job, rows: Sequence[Row], validation: Sequence[Row], base: Base,
     part.write_text(json.dumps({**mine, "begun": begun.isoformat()}, indent=2), encoding="utf-8")
     part.rename(file)
     return begun
+
+
+def _noted(file: Path) -> dict[str, Any]:
+    """Read what a work folder is a run of; what is damaged is a run of nothing.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        datetime.fromisoformat(noted["begun"])
+        return dict(noted)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{file}: is damaged; delete its folder to begin anew", field="work") from None
 
 
 def _parts(job: Job, rows: Sequence[Row]) -> list[tuple[Stage, Sequence[Row]]]:
@@ -201,12 +260,18 @@ def _drawn(stage: Stage, rows: Sequence[Row], seed: int) -> tuple[Stage, Sequenc
 
 
 def _tokenizer(folder: Path, job: Job) -> Any:
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     if job.template == "chat" and not has_template(tokenizer):
         raise InputError(
             f"{folder.name}: has no chat template, so conversations cannot be written for it; use an instruct model, "
             "or rows as plain text (--template plain)",
             field="base",
+        )
+    if job.template == "plain" and has_template(tokenizer):
+        raise InputError(
+            f"{folder.name}: has a chat template, and is answered with it, so rows as plain text would teach it "
+            "another form than it is used in; leave --template out",
+            field="template",
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -214,10 +279,17 @@ def _tokenizer(folder: Path, job: Job) -> Any:
 
 
 def _model(folder: Path, adapter: Path | None, machine: Machine) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, machine.dtype), local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, machine.dtype), **LOCAL)
     if adapter is None:
         return model
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+
+
+def _release(machine: Machine) -> None:
+    """Free what a stage held: its trainer is in circles, and two bases may not fit."""
+    gc.collect()
+    if machine.device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _telling(told: Told, number: int, stages: int, method: str) -> Callable[[int, int], None]:
@@ -294,6 +366,9 @@ def quiet() -> Iterator[None]:
     os.environ["TQDM_DISABLE"] = "1"
     remarks.disable_progress_bar()
     remarks.set_verbosity_error()
+    trl = logging.getLogger("trl")
+    trl_level = trl.level
+    trl.setLevel(logging.ERROR)  # its warnings quote prompts
     datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
@@ -305,6 +380,7 @@ def quiet() -> Iterator[None]:
         else:
             os.environ["TQDM_DISABLE"] = before
         remarks.set_verbosity(level)
+        trl.setLevel(trl_level)
         if bars:
             remarks.enable_progress_bar()
         if shown:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from persona_sdk.tuning.rows import Row, RowFormat, trl_rows
-from persona_sdk.tuning.training.bases import has_template, prepare
+from persona_sdk.tuning.training.bases import LOCAL, has_template, prepare
 from persona_sdk.tuning.training.machine import Machine
 
 __all__ = ["seconds_per_row"]
@@ -23,7 +23,7 @@ _TIMES = 3.5
 def seconds_per_row(base: str, rows: Sequence[Row], machine: Machine, system: str = "") -> float:
     """Return about how many seconds SFT takes for a row, from running the base over some of the rows forwards."""
     folder = prepare(base)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     template: RowFormat = "chat" if has_template(tokenizer) else "plain"
     step = max(1, len(rows) // _ROWS)
     tried = trl_rows(rows[::step][:_ROWS], "sft", template=template, system=system)
@@ -33,7 +33,7 @@ def seconds_per_row(base: str, rows: Sequence[Row], machine: Machine, system: st
         ids = [tokenizer(r["prompt"] + r["completion"])["input_ids"] for r in tried]
     if not ids:
         return 0.0
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, machine.dtype), local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, machine.dtype), **LOCAL)
     model.to(machine.device)
     longest = max(map(len, ids))
     batch = torch.tensor([one + [0] * (longest - len(one)) for one in ids], device=machine.device)

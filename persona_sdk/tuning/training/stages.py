@@ -21,16 +21,15 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.pytorch_utils import Conv1D
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 
-from persona_sdk.errors import InputError
+from persona_sdk.errors import InputError, TuningError
 from persona_sdk.tuning.recipes import Recipe, Stage, learning_rate
-from persona_sdk.tuning.rows import Form, Row, RowFormat, trl_rows
+from persona_sdk.tuning.rows import Row
+from persona_sdk.tuning.training.data import Alike, Text, dataset, longest, needs
 from persona_sdk.tuning.training.machine import Machine
 from persona_sdk.tuning.training.watching import SELECTION, Selecting
 
 __all__ = ["Setting", "run_stage"]
 
-#: What TRL's trainers read for each method.
-_FORMS: dict[str, Form] = {"sft": "sft", "dpo": "preference", "kto": "kto"}
 #: Tokens that one device takes in a step, answers and padding included; the rest of a batch is accumulated.
 _TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384, "mps": 4096}
 
@@ -41,10 +40,7 @@ class Setting:
 
     recipe: Recipe
     machine: Machine
-    tokenizer: Any
-    template: RowFormat
-    system: str
-    seed: int
+    text: Text
 
 
 def run_stage(
@@ -60,8 +56,15 @@ def run_stage(
 
     `model` is the base, or a PeftModel whose adapter the stage goes on with. Returns TRL's log, one entry a report.
     """
-    data = _dataset(rows, stage, setting)
-    check = _dataset(validation, stage, setting) if validation else None
+    limit = _limit(model, setting.recipe, setting.text)
+    data = dataset(rows, stage.method, setting.text, limit)
+    if data is None:
+        raise InputError(
+            f"none of {len(rows):,} rows can be learnt from by {stage.method}: it needs {needs(stage.method)}"
+            + (f" of {limit:,} tokens at most" if limit else ""),
+            field="rows",
+        )
+    check = dataset(validation, stage.method, setting.text, limit)
     arguments = _arguments(stage, model, data, check, setting, folder)
     trainer = _trainer(stage, model, data, check, arguments, setting)
     trainer.remove_callback(PrinterCallback)
@@ -77,45 +80,19 @@ def run_stage(
     return list(trainer.state.log_history)
 
 
-def _dataset(rows: Sequence[Row], stage: Stage, setting: Setting) -> Dataset:
-    made = trl_rows(rows, _FORMS[stage.method], template=setting.template, system=setting.system)
-    if not made:
-        raise InputError(
-            f"none of {len(rows):,} rows can be learnt from by {stage.method}: "
-            + (
-                "it needs pairs of a chosen and a rejected answer"
-                if stage.method == "dpo"
-                else "it needs chosen answers"
-            ),
-            field="rows",
-        )
-    for row in made:
-        row["length"] = _tokens(row, setting)
-        del row["id"]
-    return Dataset.from_list(made)
-
-
-def _tokens(row: dict[str, Any], setting: Setting) -> int:
-    """Return the tokens of a row's longest side."""
-    answers = [row[side] for side in ("chosen", "rejected", "completion") if side in row]
-    if setting.template == "plain":
-        return max(len(setting.tokenizer(row["prompt"] + answer)["input_ids"]) + 1 for answer in answers)
-    whole = (setting.tokenizer.apply_chat_template([*row["prompt"], *answer], return_dict=False) for answer in answers)
-    return max(map(len, whole))
-
-
 def _arguments(
     stage: Stage, model: Any, data: Dataset, check: Dataset | None, setting: Setting, folder: Path
 ) -> dict[str, Any]:
     """Return the arguments that TRL's three trainers share."""
     recipe, machine = setting.recipe, setting.machine
-    longest = max(data["length"])
-    limit = recipe.max_length or longest
+    limit = longest(data, check)
     sides = 2 if stage.method == "dpo" else 1
-    at_once = max(1, _TOKENS_AT_ONCE[machine.device] // (sides * min(longest, limit)))
+    at_once = max(1, _TOKENS_AT_ONCE[machine.device] // (sides * limit))
     share = max(1, math.ceil(stage.batch / machine.processes))
-    accumulated = math.ceil(share / min(at_once, share))
-    device_batch = math.ceil(share / accumulated)
+    device_batch = _divisor(share, at_once)
+    if stage.method == "kto":  # its answers are paired with other prompts of the same batch
+        device_batch = max(2, device_batch)
+    accumulated = max(1, share // device_batch)
     steps = max(1, round(stage.epochs * math.ceil(len(data) / (device_batch * accumulated * machine.processes))))
     every = max(1, steps // recipe.evaluations)
     rate = stage.learning_rate or learning_rate(_parameters(model))
@@ -131,7 +108,8 @@ def _arguments(
         "learning_rate": rate,
         "max_steps": steps,
         "per_device_train_batch_size": device_batch,
-        "per_device_eval_batch_size": at_once,
+        # Figures are means over batches: they must be of one size.
+        "per_device_eval_batch_size": 1 if check is None else _divisor(len(check) // machine.processes or 1, at_once),
         "gradient_accumulation_steps": accumulated,
         "lr_scheduler_type": recipe.schedule,
         "warmup_steps": round(recipe.warmup * steps),
@@ -140,10 +118,9 @@ def _arguments(
         "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is no number is to be seen
-        "train_sampling_strategy": "sequential" if stage.method == "kto" else "group_by_length",
-        "remove_unused_columns": stage.method == "sft",  # else the lengths are gone before they are read
+        "restore_callback_states_from_checkpoint": True,  # the patience that is left
         "max_length": limit,
-        "seed": setting.seed,
+        "seed": setting.text.seed,
         "report_to": [],
         "disable_tqdm": True,
         "use_cpu": machine.device == "cpu",
@@ -151,6 +128,17 @@ def _arguments(
         "gradient_checkpointing": machine.saves_memory,
         **evaluating,
     }
+
+
+def _limit(model: Any, recipe: Recipe, text: Text) -> int | None:
+    """Return how many tokens of a row the model reads at most, None for any number."""
+    known = (recipe.max_length, getattr(model.config, "max_position_embeddings", None), text.tokenizer.model_max_length)
+    return min((limit for limit in known if limit), default=None)
+
+
+def _divisor(count: int, most: int) -> int:
+    """Return the largest divisor of `count` that is not above `most`."""
+    return next(size for size in range(min(count, max(1, most)), 0, -1) if count % size == 0)
 
 
 def _trainer(
@@ -161,7 +149,7 @@ def _trainer(
         "model": model,
         "train_dataset": data,
         "eval_dataset": check,
-        "processing_class": setting.tokenizer,
+        "processing_class": setting.text.tokenizer,
         "peft_config": None
         if isinstance(model, PeftModel)
         else LoraConfig(
@@ -172,13 +160,25 @@ def _trainer(
             task_type="CAUSAL_LM",
         ),
     }
+    reuses = {"precompute_ref_log_probs": setting.machine.processes == 1}  # TRL keeps them in one process's own file
     if stage.method == "sft":
-        return SFTTrainer(args=SFTConfig(**arguments, completion_only_loss=True), **given)
-    if stage.method == "kto":
-        return KTOTrainer(args=KTOConfig(**arguments, beta=stage.beta, precompute_ref_log_probs=True), **given)
-    weights = list(stage.weights) or None
-    preferring = {"beta": stage.beta, "loss_type": list(stage.losses), "loss_weights": weights}
-    return DPOTrainer(args=DPOConfig(**arguments, **preferring, precompute_ref_log_probs=True), **given)
+        trainer = SFTTrainer(args=_one(SFTConfig(**arguments, completion_only_loss=True)), **given)
+    elif stage.method == "kto":
+        return KTOTrainer(args=_one(KTOConfig(**arguments, beta=stage.beta, **reuses)), **given)
+    else:
+        weights = list(stage.weights) or None
+        preferring = {"beta": stage.beta, "loss_type": list(stage.losses), "loss_weights": weights}
+        trainer = DPOTrainer(args=_one(DPOConfig(**arguments, **preferring, **reuses)), **given)
+    size = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps
+    trainer._get_train_sampler = lambda *_: Alike(size, data["length"], setting.text.seed)
+    return trainer
+
+
+def _one(config: Any) -> Any:
+    """Keep a process to one device: several are for `accelerate launch`, never for torch's DataParallel."""
+    _ = config.device  # counts them, once
+    config._n_gpu = min(config._n_gpu, 1)
+    return config
 
 
 def _projections(model: Any) -> list[str]:
@@ -211,6 +211,11 @@ def _last_checkpoint(folder: Path) -> Path | None:
 def _keep(trainer: Any, folder: Path) -> None:
     """Write the adapter the stage ends with; its folder appears whole or not at all."""
     model = trainer.accelerator.unwrap_model(trainer.model)
+    broken = [name for name, weights in model.named_parameters() if "lora_" in name and not weights.isfinite().all()]
+    if broken:
+        raise TuningError(
+            "the numbers ran away: weights are not finite any more; lower the learning rate in the recipe"
+        )
     made = folder / "adapter.part"
     shutil.rmtree(made, ignore_errors=True)
     model.save_pretrained(str(made), selected_adapters=["default"])

@@ -19,6 +19,8 @@ _TIE = 1e-4
 def selection(metrics: Mapping[str, float]) -> float:
     """Return how good a checkpoint is, by what an evaluation found: the higher, the better."""
     loss = metrics.get("eval_loss", math.inf)
+    if not math.isfinite(loss):  # nothing would be greater than a NaN that came first
+        return -math.inf
     accuracy = metrics.get("eval_rewards/accuracies")
     return -loss if accuracy is None else accuracy - _TIE * min(loss, 10.0)
 
@@ -32,7 +34,7 @@ class Selecting(TrainerCallback):  # type: ignore[misc]  # transformers is read 
 
 
 class Telling(TrainerCallback):  # type: ignore[misc]  # transformers is read as untyped
-    """Tells how many steps of how many are done, and ends the stage when it is told to stop."""
+    """Tells how many steps of how many are done."""
 
     def __init__(self, told: Callable[[int, int], None]) -> None:
         self._told = told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import random
 from pathlib import Path
@@ -10,16 +11,21 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from persona_integrations.cli import app as cli
+from persona_integrations.cli import render_tailoring
 from persona_integrations.cli.commands_evaluate_tailoring import tailoring
 from persona_sdk.engine import Personalizer
+from persona_sdk.evaluation.tailoring import Setup, arms_of, evaluate_tailoring
 from persona_sdk.hooks import PluginHost
+from persona_sdk.memory import person_key
 from persona_sdk.simulation.planted import people
 from persona_sdk.tuning.examples import examples_of
 from persona_sdk.tuning.rows import Row
 from persona_sdk.tuning.splits import hold_out
+from tests.support.liking import Likes, choices, known
 
 #: Four people's choices, a persona's worth each.
 PEOPLE = people(4, 40, noise=0.0)
@@ -368,3 +374,16 @@ def test_a_tuned_model_is_measured(tmp_path: Path, file: str) -> None:
     assert {text["answers"] for text in said["text"].values()} == {1}
     assert set(said["arms"]) == {"base/none", "base/persona", "ann/none", "ann/persona"}
     assert said["choices"] == 4
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_keeps_its_names_on_any_terminal(columns):
+    asked = [one for n in range(6) for one in choices(f"u{n}", "red", "blue")]
+    gold = known(**{f"u{n}": ("red", "blue")[n % 2] for n in range(6)})
+    models = {"base": Likes({"red": 0.1}), "everybody": Likes({"red": 0.1}, heeds=True)}
+    keys = frozenset(person_key("default", f"u{n}") for n in range(3))
+    arms = arms_of(models, ["gold", "shuffled:gold"])
+    console = Console(width=columns, record=True, file=io.StringIO())
+    render_tailoring.tailoring(console, evaluate_tailoring(asked, gold, arms, Setup(trained=keys)))
+    said = console.export_text()
+    assert all(name in said for name in ("model", "prefix", "everybody", "shuffled:gold", "like length", "matched"))
