@@ -47,8 +47,8 @@ TAUGHT, NEW = range(20), range(20, 30)
 
 def made_up(seed: int, size: Mapping[str, int]) -> tuple[list[PlantedPerson], list[PlantedPerson]]:
     """Return people to train on and people to measure, with different questions."""
-    taught = people(size["taught"], size["choices"], topics=TAUGHT, noise=0.05, seed=seed)
-    new = people(size["measured"], size["choices"], topics=NEW, noise=0.05, seed=1000 + seed)
+    taught = people(size["taught"], size["choices"], topics=TAUGHT, noise=0.05, plain=0.9, seed=seed)
+    new = people(size["measured"], size["choices"], topics=NEW, noise=0.05, plain=0.9, seed=1000 + seed)
     return taught, [replace(one, user_id=f"new{one.user_id}", choices=_renamed(one)) for one in new]
 
 
@@ -97,7 +97,13 @@ def recipe_of(rows: int, each: int) -> Recipe:
     """Return SFT on so many rows and DPO on a fifth as many, of the `each` rows that a half has."""
     sft = Stage(method="sft", batch=8, epochs=rows / each, patience=0)
     dpo = Stage(
-        method="dpo", batch=8, epochs=rows / 5 / each, patience=0, losses=("sigmoid", "sft"), weights=(1.0, 0.5)
+        method="dpo",
+        batch=8,
+        epochs=rows / 5 / each,
+        learning_rate=2e-4,
+        patience=0,
+        losses=("sigmoid", "sft"),
+        weights=(1.0, 0.5),
     )
     return Recipe(name="bench", stages=(sft, dpo), halves=True, evaluations=3)
 

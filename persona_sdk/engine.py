@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from persona_sdk.answering import Answering
-from persona_sdk.errors import InputError, NotFoundError, SettingsError
+from persona_sdk.errors import InputError, NotFoundError, SettingsError, StorageError
 from persona_sdk.explanation import PersonaDiff, diff
 from persona_sdk.hooks import PluginHost, PluginStatus
 from persona_sdk.inference import Population
@@ -277,7 +277,15 @@ class Personalizer(Answering):
                 self._host.on_skip("index", self._settings.similar, failure)
 
     def forget(self, user_id: str) -> Forgotten:
-        """Erase everything about a person; no byte of their text stays in the database files."""
+        """Erase everything about a person; no byte of their text stays in the database files.
+
+        Every tailor is asked to erase what it keeps. Adapters trained on them are told only if `lora` is among the
+        tailors; otherwise call `Adapters.forget` of `persona_sdk.tuning`, as `persona forget` does.
+
+        Raises:
+            StorageError: memory could not be erased; or it was, and a tailor could not erase what it keeps.
+        """
+        failed = []
         forgotten = self._memory.forget(self._tenant, user_id)
         self._recent.forget(self._tenant, user_id)
         self._leave(user_id)
@@ -285,7 +293,13 @@ class Personalizer(Answering):
             _, failure = contained(lambda t=tailor: t.forget(self._tenant, user_id))
             if failure:
                 self._host.on_skip("forget", tailor.name, failure)
+                failed.append(f"{tailor.name} ({failure})")
         self._host.on_forget(self._tenant, user_id)
+        if failed:
+            raise StorageError(
+                f"they were erased from memory, but these tailors could not erase what they keep: {'; '.join(failed)};"
+                " set that right, and forget them again (`persona forget USER`)"
+            )
         return forgotten
 
     # The rest

@@ -3,6 +3,8 @@
     adapters/
         registry.db        what is current, who is given what, who was forgotten (see `registry`)
         NAME@1f0c9a2e/     one version of an adapter: a PEFT folder with its card; never changed, replaced by another
+        .runs/NAME/        what a run that is not finished needs to go on (see `unfinished`)
+        base.json          the base that was trained on last (see `base_record`)
 
 A version counts from the moment that `registry.db` says so, and no longer than that: whoever is killed while adding or
 replacing leaves the old one or the new one, whole. What is left over is removed by the next who writes.
@@ -14,18 +16,19 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 from persona_sdk.errors import InputError, NotFoundError, StorageError
 from persona_sdk.memory import person_key
-from persona_sdk.tuning import folders, forgetting
+from persona_sdk.tuning import exports, folders, forgetting, unfinished
 from persona_sdk.tuning.assignments import Assignment, given, keep
-from persona_sdk.tuning.cards import Card, read_card
+from persona_sdk.tuning.cards import Card, Rung, read_card
 from persona_sdk.tuning.forgetting import POLICIES, Affected, Policy
 from persona_sdk.tuning.listing import Listed, listed, problems, readable
+from persona_sdk.tuning.placing import TAKEN, Coming, current, names, sweep
 from persona_sdk.tuning.registry import REGISTRY, reading, writing
 
 __all__ = ["NAME", "Adapters"]
@@ -34,8 +37,8 @@ __all__ = ["NAME", "Adapters"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 #: Names that mean a device on Windows, whatever comes behind the dot.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
-
-_TAKEN = "{}: there is an adapter of this name already; replace it, or choose another name"
+#: Names that mean the base model where an adapter is asked for, here or by people who type it.
+_RESERVED = ("base", "default")
 
 
 class Adapters:
@@ -54,7 +57,7 @@ class Adapters:
             InputError: the name cannot be used, or is taken and not to be replaced.
         """
         if _named(name) in self.names() and not replace:
-            raise InputError(_TAKEN.format(name), field="name")
+            raise InputError(TAKEN.format(name), field="name")
 
     def begin(self) -> datetime:
         """Return the present moment, to be passed to `add` as `since`; call it before signals to train on are read.
@@ -64,17 +67,43 @@ class Adapters:
         with writing(self.folder):
             return datetime.now(UTC)
 
-    def add(self, made: Path, card: Card, *, replace: bool = False, since: datetime | None = None) -> Path:
+    def check_parent(self, name: str, tenant: str, rung: Rung, own: str | None = None) -> Card:
+        """Return the card of an adapter to go on from; `own` is the key of the person an own adapter is for.
+
+        Raises:
+            NotFoundError: there is no adapter of this name.
+            InputError: its card is damaged, it is withdrawn or of another tenant, or it is for fewer people than the
+                new one: somebody's own is gone on from for them alone, and a cluster's not for everybody.
+        """
+        card = self.card(name)
+        why = forgetting.unfit(card, tenant, rung, own)
+        if not self.usable(name):
+            why = "was withdrawn, for it holds signals of somebody who was forgotten; train it anew first"
+        if why:
+            raise InputError(f"parent: {name} {why}", field="parent")
+        return card
+
+    def add(
+        self,
+        made: Path,
+        card: Card,
+        *,
+        replace: bool = False,
+        since: datetime | None = None,
+        returned: Collection[str] = (),
+    ) -> Path:
         """Take in a freshly trained PEFT folder, with its card, under the card's name; return where it is now.
 
         All of it or nothing; then `made` is removed. With `replace` it takes the place of an adapter of that name,
-        whose assignments end: what was measured of the old one says nothing of the new one. If it holds nobody who was
-        forgotten it is usable, and no longer listed. `since` is when the first of its signals was read (see `begin`),
-        the card's `at` less its `seconds` if None.
+        whose assignments end: what was measured of the old one says nothing of the new one. It is usable then, and no
+        longer listed as holding forgotten people's signals, unless its parent is. `since` is when the first of its
+        signals was read (see `begin`), the card's `at` less its `seconds` if None. `returned` are keys of people who
+        were forgotten before that and are known to have come back, as those whom memory has signals of have.
 
         Raises:
             InputError: the name cannot be used or is taken, the folder is no complete PEFT adapter, it holds signals of
-                somebody who was forgotten since, or its parent did and was not kept in use. `made` stays then.
+                somebody who was forgotten, be it before `since` (unless they `returned`) or after, or its parent did
+                and was not kept in use. `made` stays then.
         """
         name = _named(card.name)
         if since is not None and since.tzinfo is None:
@@ -84,10 +113,10 @@ class Adapters:
         start = since.timestamp() if since else card.at.timestamp() - card.seconds
         folder = f"{name}@{secrets.token_hex(4)}"
         try:
-            while not self._taken_in(made, card, folder, start, replace=replace):
+            while not Coming(self.folder, made, card, folder, start, returned, replace).take_in():
                 pass
         finally:
-            self._sweep()
+            sweep(self.folder)
         folders.remove(made)
         return self.folder / folder
 
@@ -98,14 +127,14 @@ class Adapters:
             NotFoundError: there is none of this name.
         """
         with writing(self.folder) as db:
-            folder = self._current(db, name)
+            folder = current(db, self.folder, name)
             db.execute("UPDATE versions SET state = 'leaving' WHERE folder = ?", (folder,))
-        self._sweep()
+        sweep(self.folder)
 
     def names(self) -> list[str]:
         """Return the names of all adapters, sorted."""
         with reading(self.folder) as db:
-            return [] if db is None else _names(db)
+            return [] if db is None else names(db)
 
     def path(self, name: str) -> Path:
         """Return the folder of an adapter, usable or not. Once it is replaced or dropped the folder is gone.
@@ -114,7 +143,7 @@ class Adapters:
             NotFoundError: there is none of this name; the message says which there are.
         """
         with reading(self.folder) as db:
-            return self.folder / self._current(db, name)
+            return self.folder / current(db, self.folder, name)
 
     def card(self, name: str) -> Card:
         """Return the card of an adapter, usable or not.
@@ -143,7 +172,7 @@ class Adapters:
         return listed(self.folder)
 
     def problems(self) -> list[str]:
-        """Return what is wrong in the folder, a sentence each: damaged adapters, stray folders, stale exports."""
+        """Return what is wrong, a sentence each: damage, stray folders, unfinished runs, stale exports."""
         return problems(self.folder)
 
     def assign(self, tenant: str, user_id: str, assignment: Assignment, *, since: datetime | None = None) -> bool:
@@ -227,12 +256,18 @@ class Adapters:
             ).fetchall()
         return [card for (folder,) in found if (card := readable(self.folder / folder)) is not None]
 
+    def forgotten(self, tenant: str, users: Iterable[str]) -> set[str]:
+        """Return those of some people who were ever forgotten here, whether they came back or not."""
+        with reading(self.folder) as db:
+            known = set() if db is None else {key for (key,) in db.execute("SELECT key FROM forgotten")}
+        return {user_id for user_id in users if person_key(tenant, user_id) in known}
+
     def forget(self, tenant: str, user_id: str, policy: Policy | None = None) -> list[Affected]:
         """Do to every adapter that a person's signals are in as the policy says; return these adapters, by name.
 
         Adapters trained on top of one are among them. What is assigned to this person, and an adapter of their own, is
-        deleted under every policy. No adapter whose training began before can be added any more, if they are in it.
-        None for what `policy` returns.
+        deleted under every policy, and so are the runs that they are in and that are not finished. No adapter that they
+        are in can be added any more, unless they come back (see `add`). None for what `policy` returns.
 
         Raises:
             InputError: there is no such policy; nothing was done.
@@ -242,9 +277,16 @@ class Adapters:
             _checked(policy)
         if not (self.folder / REGISTRY).exists():
             return []
+        key = person_key(tenant, user_id)
         with writing(self.folder) as db:
-            affected = forgetting.forget(db, person_key(tenant, user_id), policy or _policy(db), time.time())
-        self._sweep(strict=True)
+            affected = forgetting.forget(db, key, policy or _policy(db), time.time())
+        left = unfinished.discard(self.folder, key)
+        sweep(self.folder, strict=True)
+        if left:
+            raise StorageError(
+                f"{self.folder}: {', '.join(left)} holds weights of a run that a forgotten person is in, and cannot be"
+                " deleted; delete it"
+            )
         return affected
 
     def settle(self, policy: Policy, names: Iterable[str] | None = None) -> list[Affected]:
@@ -267,81 +309,23 @@ class Adapters:
                 raise NotFoundError(
                     f"{', '.join(sorted(missing))}: no adapter of this name holds signals of a forgotten person"
                 )
-        self._sweep(strict=True)
+        sweep(self.folder, strict=True)
         return done
 
-    def exported(self, name: str, path: Path) -> None:
-        """Record that an adapter was copied to a folder, so that it can be named when somebody is forgotten.
+    def exported(self, name: str, path: Path) -> bool:
+        """Record that an adapter is copied to a folder, so that it can be named when somebody is forgotten.
+
+        What was recorded of that folder before stays so until the copy is `exports.settled`. Return whether it is new.
 
         Raises:
             NotFoundError: there is no such adapter.
         """
         with writing(self.folder) as db:
-            folder = self._current(db, name)
-            db.execute("INSERT OR REPLACE INTO exported VALUES (?, ?, ?)", (str(path.absolute()), name, folder))
-
-    def _taken_in(self, made: Path, card: Card, folder: str, since: float, *, replace: bool) -> bool:
-        """Put a folder into place and make it the current version, in one transaction; False to try again.
-
-        It is announced before, so that what a killed process leaves is known to be of no use.
-        """
-        with writing(self.folder) as db:
-            db.execute(
-                "INSERT OR REPLACE INTO versions (folder, name, state) VALUES (?, ?, 'coming')", (folder, card.name)
-            )
-        with writing(self.folder) as db:
-            if not db.execute("SELECT 1 FROM versions WHERE folder = ?", (folder,)).fetchone():
-                return False  # another process took it for a dead one's, and swept it
-            if card.name in _names(db) and not replace:
-                raise InputError(_TAKEN.format(card.name), field="name")
-            inherited = forgetting.admitted(db, card, since)
-            folders.place(made, self.folder / folder, card)
-            now = time.time()
-            db.execute(
-                "UPDATE versions SET state = 'leaving' WHERE name = ? AND state IN ('usable', 'withdrawn')",
-                (card.name,),
-            )
-            forgetting.close_marks(db, card.name, now)
-            parent = db.execute(
-                "SELECT folder FROM versions WHERE name = ? AND state IN ('usable', 'withdrawn')", (card.parent,)
-            ).fetchone()
-            db.execute(
-                "UPDATE versions SET state = 'usable', rung = ?, parent = ?, owner = ? WHERE folder = ?",
-                (card.rung, parent and parent[0], forgetting.owner_of(card), folder),
-            )
-            db.executemany("INSERT INTO holds VALUES (?, ?)", [(key, folder) for key in forgetting.keys_of(card)])
-            db.executemany("INSERT INTO marks VALUES (?, ?, ?, NULL)", [(card.name, key, now) for key in inherited])
-        return True
-
-    def _sweep(self, *, strict: bool = False) -> None:
-        """Delete the folders that nobody is to see any more, those of killed processes among them."""
-        with writing(self.folder) as db:
-            old = [one for (one,) in db.execute("SELECT folder FROM versions WHERE state IN ('coming', 'leaving')")]
-            gone = [(folder,) for folder in old if folders.remove(self.folder / folder)]
-            for table in ("versions", "holds", "assigned"):
-                db.executemany(f"DELETE FROM {table} WHERE folder = ?", gone)  # noqa: S608 - names of this file
-        if strict and len(gone) < len(old):
-            left = sorted(set(old) - {folder for (folder,) in gone})
-            raise StorageError(
-                f"{self.folder}: {', '.join(left)} cannot be deleted, but is not used any more; delete it"
-            )
-
-    def _current(self, db: sqlite3.Connection | None, name: str) -> str:
-        """Return the folder of the current version of an adapter."""
-        found = None
-        if db is not None:
-            found = db.execute(
-                "SELECT folder FROM versions WHERE name = ? AND state IN ('usable', 'withdrawn')", (name,)
-            ).fetchone()
-        if found is None:
-            there = _names(db) if db is not None else []
-            say = f"there are {', '.join(there[:20])}{', …' if there[20:] else ''}" if there else "there are none yet"
-            raise NotFoundError(f"no adapter is named {name!r} in {self.folder}: {say}")
-        return str(found[0])
+            return exports.note(db, path, name, current(db, self.folder, name))
 
     def _keep(self, db: sqlite3.Connection, assignments: Mapping[str, Assignment]) -> None:
         names = {one.adapter for first in assignments.values() for one in first.chain() if one.adapter is not None}
-        keep(db, assignments, {name: self._current(db, name) for name in sorted(names)})
+        keep(db, assignments, {name: current(db, self.folder, name) for name in sorted(names)})
 
     def _given(self, *whose: str) -> Assignment | None:
         """Return what is given to the first of some keys that is given anything."""
@@ -355,11 +339,6 @@ def _default(tenant: str) -> str:
     return f"tenant:{tenant}"  # no person's key has a colon in it
 
 
-def _names(db: sqlite3.Connection) -> list[str]:
-    found = db.execute("SELECT name FROM versions WHERE state IN ('usable', 'withdrawn') ORDER BY name")
-    return [name for (name,) in found]
-
-
 def _policy(db: sqlite3.Connection | None) -> Policy:
     found = db and db.execute("SELECT value FROM settings WHERE name = 'policy'").fetchone()
     return cast("Policy", found[0]) if found else "retrain"
@@ -371,10 +350,10 @@ def _checked(policy: str) -> None:
 
 
 def _named(name: str) -> str:
-    if not NAME.fullmatch(name) or _DEVICES.match(name) or name.endswith("."):
+    if not NAME.fullmatch(name) or _DEVICES.match(name) or name.endswith(".") or name in _RESERVED:
         raise InputError(
             "name: an adapter's name has 1 to 64 lower-case letters, digits, dots, underscores and hyphens, begins with"
-            " a letter or a digit, ends with no dot, and is no name of a device",
+            " a letter or a digit, ends with no dot, and is neither base nor default, nor the name of a device",
             field="name",
         )
     return name

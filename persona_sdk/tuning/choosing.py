@@ -84,7 +84,7 @@ def choose(
     Everybody with such choices is assigned a rung; all others keep what they were assigned, or get the tenant's
     default, which is set anew if there is a shared adapter to choose from. People with a choice that the model cannot
     read, because it is too long for it, say, are left out, with a line in the log. `done` is told the share that is
-    measured. The table is that of those who lend.
+    measured. The table is that of those who lend. A file's people who were forgotten are left out, too.
 
     Raises:
         InputError: there is nothing to choose from, nobody has a choice to measure on, a margin is no number, or an
@@ -96,6 +96,7 @@ def choose(
     cards = candidates(adapters, tenant, choosing.names)
     since = choosing.since or (None if choosing.dry_run else adapters.begin())
     folders = _folders(adapters, cards)
+    source = _not_forgotten(source, adapters, tenant)
     held_out, rungs = _measured(source, inferrer, cards, model, choosing.teaching, tenant, done)
     consents = _consents(source, tenant, held_out)
     found = _climbed(held_out, rungs, consents, choosing.teaching.seed)
@@ -133,6 +134,17 @@ def candidates(adapters: Adapters, tenant: str, names: Sequence[str] = ()) -> li
             field="adapters",
         )
     return [found[name] for name in sorted(found)]
+
+
+def _not_forgotten(source: Source, adapters: Adapters, tenant: str) -> Source:
+    """Leave those out of a file who were forgotten; memory has signals of whoever came back only."""
+    if isinstance(source, Memory):
+        return source
+    histories = list(source)
+    gone = adapters.forgotten(tenant, [history.user_id for history in histories])
+    if gone:
+        _log.warning("left out of the file because they were forgotten: %s of its people", f"{len(gone):,}")
+    return [history for history in histories if history.user_id not in gone]
 
 
 def _check(adapters: Adapters, tenant: str, cards: Sequence[Card]) -> None:

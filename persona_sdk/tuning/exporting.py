@@ -10,14 +10,14 @@ import json
 import secrets
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persona_sdk.errors import InputError, StorageError, StorageFullError
 from persona_sdk.models import Frozen
-from persona_sdk.tuning import folders
-from persona_sdk.tuning.adapters import Adapters
+from persona_sdk.tuning import exports, folders
+from persona_sdk.tuning.adapters import NAME, Adapters
 from persona_sdk.tuning.cards import CARD
 
 __all__ = ["MODULES", "Manifest", "Module", "export"]
@@ -48,7 +48,10 @@ class Module(Frozen):
 
 
 class Manifest(Frozen):
-    """What was exported. `max_rank` is what the server has to be started for, `command` starts vLLM with all of it."""
+    """What is in a folder of exports, this one's first. `max_rank` is what the server has to be started for.
+
+    `command` starts vLLM with all of it.
+    """
 
     base: str
     max_rank: int
@@ -62,13 +65,14 @@ def export(
     """Copy adapters to `out/NAME/`, each whole or not at all, and list them there; return the list.
 
     `base` is the base model by the name that the server serves it under. `seen_as` is where the server sees `out`, if
-    elsewhere. An earlier export of the same name is replaced. Cards hold the keys of people, so they stay behind unless
-    `cards`. Where it went is recorded, so that it can be named when somebody in it is forgotten.
+    elsewhere. An earlier export of the same name is replaced; others stay listed, if they may be used. Cards hold the
+    keys of people, so they stay behind unless `cards`. Where it went is recorded, so that it can be named when somebody
+    in it is forgotten.
 
     Raises:
         NotFoundError: there is no such adapter.
-        InputError: an adapter may not be used, or a server could not load it; or two were trained on different bases.
-            Nothing was written then.
+        InputError: an adapter may not be used, or a server could not load it; two were trained on different bases, or
+            `out` has exports for another base; or `out/NAME` is there and is no export. Nothing was written then.
         StorageError: `out` cannot be written.
     """
     if not names:
@@ -81,13 +85,24 @@ def export(
             f"names: these adapters were trained on {len(bases)} different base models; export those of one at a time",
             field="names",
         )
+    known = exports.known(adapters.folder)
+    for name in paths:
+        _replaceable(out / name, known)
+    others = _others(out, paths.keys(), base, known)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
-            adapters.exported(name, out / name)  # first: no copy shall be unknown, whenever this ends
-            _copied(path, out / name, {**configs[name], "base_model_name_or_path": base}, cards=cards)
+            config = {**configs[name], "base_model_name_or_path": base}
+            new = adapters.exported(name, out / name)  # first: no copy shall be unknown, whenever this ends
+            try:
+                _copied(path, out / name, config, cards=cards)
+            except BaseException:  # the folder is what it was
+                if new:
+                    exports.undone(adapters.folder, out / name, path.name)
+                raise
+            exports.settled(adapters.folder, out / name, path.name)
             _still(adapters, name, path, out / name)
-        manifest = _manifest(out, configs, base, seen_as or out.absolute())
+        manifest = _manifest(out, {**configs, **others}, base, seen_as or out.absolute())
     except StorageError:
         raise
     except OSError as error:
@@ -131,10 +146,53 @@ def _served(adapters: Adapters, name: str, path: Path) -> Mapping[str, Any]:
     return config
 
 
+def _replaceable(target: Path, known: Mapping[Path, bool]) -> None:
+    """Raise if a folder is there that is no export: nothing in it shall be lost."""
+    if target.absolute() in known and not target.is_symlink() and (target.is_dir() or not target.exists()):
+        return
+    try:
+        there = {path.name for path in target.iterdir()} if target.exists() or target.is_symlink() else set()
+        if not target.is_symlink() and there <= {folders.CONFIG, folders.WEIGHTS, CARD}:
+            return
+    except OSError:
+        pass
+    raise InputError(
+        f"{target}: is there already, and is no export of an adapter; move it away, or export to another folder",
+        field="out",
+    )
+
+
+def _others(out: Path, names: Collection[str], base: str, known: Mapping[Path, bool]) -> dict[str, Mapping[str, Any]]:
+    """Return the configurations of what was exported to a folder before under other names, and may still be used."""
+    try:
+        listed = json.loads((out / MODULES).read_text(encoding="utf-8"))
+        before = {str(one["name"]): str(one["base_model_name"]) for one in listed}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, its in before.items():
+        if name in names or not NAME.fullmatch(name) or not known.get((out / name).absolute(), True):
+            continue
+        try:
+            config = folders.config_of(out / name)
+        except InputError:
+            continue  # it was deleted
+        if its != base:
+            raise InputError(
+                f"{out}: has exports for the base {its}, which one server cannot have beside {base}; export to another"
+                " folder, or delete them",
+                field="base",
+            )
+        if isinstance(config.get("r"), int) and 0 < config["r"] <= _RANKS[-1]:
+            found[name] = config
+    return found
+
+
 def _still(adapters: Adapters, name: str, path: Path, target: Path) -> None:
     """Take an export back if the adapter was withdrawn, dropped or replaced while it was copied."""
     if not adapters.usable(name) or adapters.path(name) != path:
-        folders.remove(target)
+        if folders.remove(target):
+            exports.undone(adapters.folder, target, path.name)
         raise InputError(f"{name}: was withdrawn or replaced meanwhile; export again what there is now", field="names")
 
 

@@ -11,7 +11,7 @@ along with the card that says how to train it again. The bytes at rest go when i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from persona_sdk.errors import InputError
@@ -19,7 +19,9 @@ from persona_sdk.models import Frozen
 from persona_sdk.tuning.cards import Card, Rung
 from persona_sdk.tuning.registry import State
 
-__all__ = ["POLICIES", "Affected", "Policy", "admitted", "close_marks", "forget", "keys_of", "owner_of", "settle"]
+__all__ = [
+    "POLICIES", "Affected", "Policy", "admitted", "close_marks", "forget", "keys_of", "owner_of", "settle", "unfit",
+]  # fmt: skip
 
 #: What is done with adapters that hold a forgotten person's signals.
 Policy: TypeAlias = Literal["mark", "retrain", "drop"]
@@ -60,20 +62,48 @@ def owner_of(card: Card) -> str | None:
     return None
 
 
-def admitted(db: sqlite3.Connection, card: Card, since: float) -> set[str]:
+def unfit(card: Card, tenant: str, rung: Rung, own: str | None) -> str:
+    """Say why an adapter of a rung must not go on from another one's weights, "" if it may (see `check_parent`)."""
+    if card.tenant != tenant:
+        return "is another tenant's; name one of this tenant"
+    if card.rung == "own" and (rung != "own" or own is None or own != owner_of(card)):
+        return "is one person's own, and nobody else's can go on from it; name a shared adapter"
+    if card.rung == "cluster" and rung == "shared":
+        return "is a cluster's, and everybody's cannot go on from it; name a shared adapter, or none"
+    return ""
+
+
+def admitted(db: sqlite3.Connection, card: Card, since: float, returned: Collection[str] = ()) -> set[str]:
     """Return the keys of forgotten people whose signals a new adapter has from its parent, which is marked for them.
 
+    `returned` are keys of people who were forgotten before the training began, and are known to have come back.
+
     Raises:
-        InputError: it holds signals of somebody who was forgotten after its training began, or its parent
-            held some and was not kept in use.
+        InputError: it holds signals of somebody else who was forgotten, or its parent held some and was not kept in
+            use.
     """
-    late = {key for (key,) in db.execute("SELECT key FROM forgotten WHERE at >= ?", (since,))} & keys_of(card)
+    forgotten = {key: at for key, at in db.execute("SELECT key, at FROM forgotten") if key in keys_of(card)}
+    late = {key for key, at in forgotten.items() if at >= since}
     if late:
         raise InputError(
             f"{card.name}: {_people(len(late))} in its signals were forgotten after its training began, so it is not"
             " kept; train it anew",
             field="adapter",
         )
+    inherited = _inherited(db, card, since)
+    gone = forgotten.keys() - set(returned) - inherited - _had(db, card.parent)
+    if gone:
+        raise InputError(
+            f"{card.name}: {_people(len(gone))} in its signals were forgotten before its training began, and are not"
+            " known to have come back, so it is not kept; take them out of the file it was trained on, and train it"
+            " anew",
+            field="adapter",
+        )
+    return inherited
+
+
+def _inherited(db: sqlite3.Connection, card: Card, since: float) -> set[str]:
+    """Return the keys that an adapter's parent is marked for; raise if it held some and was not kept in use."""
     if card.parent is None:
         return set()
     # The parent may have been trained anew meanwhile: what counts is how it was when this training began.
@@ -90,6 +120,15 @@ def admitted(db: sqlite3.Connection, card: Card, since: float) -> set[str]:
             field="adapter",
         )
     return {key for key, _ in marks}
+
+
+def _had(db: sqlite3.Connection, name: str | None) -> set[str]:
+    """Return the keys of those who are in an adapter: whoever was forgotten and is not marked there, came back."""
+    found = db.execute(
+        "SELECT h.key FROM holds h JOIN versions v ON v.folder = h.folder WHERE v.name = ? AND v.state = 'usable'",
+        (name,),
+    )
+    return {key for (key,) in found}
 
 
 def forget(db: sqlite3.Connection, key: str, policy: Policy, now: float) -> list[Affected]:
@@ -128,7 +167,7 @@ def settle(db: sqlite3.Connection, policy: Policy, names: Iterable[str] | None) 
 
 
 def close_marks(db: sqlite3.Connection, name: str, now: float) -> None:
-    """Record that an adapter of this name was trained anew: from now on it holds nobody who was forgotten."""
+    """Record that an adapter of this name was trained anew: what it was marked for is in the old version only."""
     db.execute("UPDATE marks SET until = ? WHERE name = ? AND until IS NULL", (now, name))
 
 

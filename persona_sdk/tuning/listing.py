@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from persona_sdk.errors import InputError
-from persona_sdk.tuning import folders
+from persona_sdk.tuning import folders, unfinished
 from persona_sdk.tuning.assignments import used
 from persona_sdk.tuning.cards import Card, Rung, read_card
 from persona_sdk.tuning.registry import REGISTRY, reading
@@ -67,7 +67,7 @@ def problems(folder: Path) -> list[str]:
             []
             if db is None
             else db.execute(
-                "SELECT e.path FROM exported e LEFT JOIN versions v ON v.folder = e.folder"
+                "SELECT DISTINCT e.path FROM exported e LEFT JOIN versions v ON v.folder = e.folder"
                 " WHERE v.state IS NULL OR v.state != 'usable' ORDER BY e.path"
             ).fetchall()
         )
@@ -83,6 +83,7 @@ def problems(folder: Path) -> list[str]:
         for stray in sorted(folder.glob(f"*/{folders.CONFIG}"))
         if stray.parent.name not in known
     ]
+    found += unfinished.leftovers(folder)
     return found + [
         f"{path}: is the export of an adapter that is no longer used; unload it in the server, and delete it"
         for (path,) in stale

@@ -23,6 +23,8 @@ REGISTRY = "registry.db"
 State: TypeAlias = Literal["coming", "usable", "withdrawn", "leaving"]
 #: Seconds to wait for a process that writes: it may be copying an adapter from another disk.
 _PATIENCE = 60.0
+#: Seconds to wait with reading while one does: a chat call reads who is given what, and cannot wait.
+_READING = 0.2
 _VERSION = 1
 _SCHEMA = f"""
 CREATE TABLE versions (
@@ -41,7 +43,9 @@ CREATE TABLE forgotten (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE marks (
     name TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, until REAL, PRIMARY KEY (name, key, at)
 ) WITHOUT ROWID;
-CREATE TABLE exported (path TEXT PRIMARY KEY, name TEXT NOT NULL, folder TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE exported (
+    path TEXT NOT NULL, name TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (path, folder)
+) WITHOUT ROWID;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
@@ -49,16 +53,17 @@ PRAGMA user_version = {_VERSION};
 
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
-    """Give a connection to read with, None where there is no registry.
+    """Give a connection to read with, None where there is no registry; it waits a moment for whoever writes.
 
     Raises:
+        StorageBusyError: another process kept the registry for itself for longer than that.
         StorageError: the registry is damaged, or cannot be read.
     """
     file = folder / REGISTRY
     if not file.exists():
         yield None
         return
-    with _errors(file), closing(_connected(file, "rw")) as db:
+    with _errors(file), closing(_connected(file, "rw", _READING)) as db:
         if _version(db, file):
             yield db
         else:  # somebody is just making it
@@ -77,7 +82,7 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
     file = folder / REGISTRY
     with _errors(file):
         folder.mkdir(parents=True, exist_ok=True)
-        with closing(_connected(file, "rwc")) as db:
+        with closing(_connected(file, "rwc", _PATIENCE)) as db:
             db.execute("PRAGMA secure_delete = ON")  # a key that was deleted shall not stay in a free page
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -91,8 +96,8 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
                     db.execute("ROLLBACK")
 
 
-def _connected(file: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
+def _connected(file: Path, mode: str, patience: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience, isolation_level=None)
 
 
 def _version(db: sqlite3.Connection, file: Path) -> int:
@@ -117,7 +122,8 @@ def _errors(file: Path) -> Iterator[None]:
             ) from None
         if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StorageError(
-                f"{file}: is damaged; restore it from a backup, or move it away and add the adapters beside it anew"
+                f"{file}: is damaged; restore it from a backup. Without one, move the whole folder {file.parent} away,"
+                " and train the adapters anew: it alone said who was forgotten, so the old ones must not be used"
             ) from None
         raise StorageError(f"{file}: failed ({said})") from None
     except OSError as error:

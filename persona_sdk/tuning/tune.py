@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from persona_sdk.errors import InputError
 from persona_sdk.inference import Inferrer
-from persona_sdk.memory import person_key
+from persona_sdk.memory import Memory, person_key
 from persona_sdk.tuning.adapters import Adapters
+from persona_sdk.tuning.base_record import record
 from persona_sdk.tuning.building import Source
 from persona_sdk.tuning.cards import Card, Rung
 from persona_sdk.tuning.lessons import Lessons, Teaching, lessons
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from persona_sdk.tuning.training.run import Job
 
 __all__ = ["SYSTEM", "Plan", "Told", "Tuned", "tune"]
+
+_log = logging.getLogger("persona_sdk")
 
 #: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
 Told = Callable[[int, int, str, int, int], None]
@@ -92,14 +96,17 @@ def tune(
         MissingExtraError: what tuning takes is not installed.
         TuningError: the machine could not do it.
     """
-    from persona_sdk.tuning.training.bases import require_tune  # noqa: PLC0415 - heavy, and so is all of training
+    from persona_sdk.tuning.training.bases import prepare, require_tune  # noqa: PLC0415 - heavy, as all of training
 
     plan = plan or Plan()
     require_tune()
     if plan.own is not None and plan.cluster:
         raise InputError("own: is one person's own adapter, so there is no cluster", field="own")
     adapters.check(name, replace=plan.replace)
+    if plan.parent:
+        adapters.check_parent(plan.parent, tenant, plan.rung, plan.own and person_key(tenant, plan.own))
     since = adapters.begin()
+    source, returned = _remembered(source, adapters, tenant)
     from persona_sdk.tuning.training.machine import look  # noqa: PLC0415 - imports torch
     from persona_sdk.tuning.training.run import shared, train  # noqa: PLC0415 - as above
 
@@ -114,11 +121,29 @@ def tune(
     made, card = train(job, taught.train, _of_many(taught.validation), work, told)
 
     def added() -> Path:
-        folder = adapters.add(made, card, replace=plan.replace, since=since)
-        shutil.rmtree(work, ignore_errors=True)
+        try:
+            folder = adapters.add(made, card, replace=plan.replace, since=since, returned=returned)
+        finally:  # what is refused must not stay behind either: it may hold somebody who was forgotten
+            shutil.rmtree(work, ignore_errors=True)
+        base = prepare(plan.base)
+        record(adapters.folder, plan.base, base, card.base.sha256)
         return folder
 
     return Tuned(card, shared(added), taught)
+
+
+def _remembered(source: Source, adapters: Adapters, tenant: str) -> tuple[Source, list[str]]:
+    """Return where signals are read, without people who were forgotten, and the keys of those who came back.
+
+    In memory there is somebody who was forgotten only if they came back; a file may be older than the forgetting.
+    """
+    if isinstance(source, Memory):
+        back = adapters.forgotten(tenant, source.users(tenant))
+        return source, [person_key(tenant, user) for user in sorted(back)]
+    gone = adapters.forgotten(tenant, [history.user_id for history in source])
+    if gone:
+        _log.warning("%d people were forgotten, and are left out of what is learnt from", len(gone))
+    return [history for history in source if history.user_id not in gone], []
 
 
 def _lessons(source: Source, inferrer: Inferrer, plan: Plan, tenant: str) -> Lessons:

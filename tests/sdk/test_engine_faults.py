@@ -291,3 +291,34 @@ def test_after_closing(url):
         p.said("ann", "Hello")
     with pytest.raises(InputError):
         p.tailor("ann", [{}])
+
+
+# Forgetting
+
+
+def test_what_a_tailor_could_not_erase_is_told_when_all_else_is_erased(url):
+    class Keeps(Stamp):
+        def __init__(self, name, error=None):
+            super().__init__()
+            self.name, self.error, self.forgot = name, error, []
+
+        def forget(self, tenant, user_id):
+            self.forgot.append(user_id)
+            if self.error:
+                raise self.error
+
+    first, second = Keeps("first", KeyError(SECRET)), Keeps("second")
+    third = Keeps("third", StorageError("registry.db: another process writes to it; try again"))
+    tailors = [first, second, third]
+    plugin = InCode(tailors=tailors)
+    with made(plugin, database_url=url, tailors=("first", "second", "third")) as p:
+        p.said("ann", "Likes rain.")
+        says = r"erased from memory, but .* first \(.*KeyError.*third \(.*try again"
+        with pytest.raises(StorageError, match=says) as failed:
+            p.forget("ann")
+        assert SECRET not in str(failed.value)
+        assert "forget them again" in str(failed.value)
+        assert p.users() == []
+        assert [one.forgot for one in tailors] == [["ann"]] * 3
+        first.error = third.error = None
+        assert p.forget("ann").signals == 0

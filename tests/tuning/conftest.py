@@ -16,9 +16,15 @@ def add(adapters, tmp_path):
     """Train an adapter, as it were, and add it."""
     made = iter(range(1000))
 
-    def add(name, people="", *, replace=False, since=None, value=0.0, **more):
+    def add(name, people="", *, replace=False, since=None, value=0.0, returned="", **more):
         folder = lora(tmp_path / f"made{next(made)}", value=value)
-        return adapters.add(folder, card_of(name, people, **more), replace=replace, since=since or adapters.begin())
+        return adapters.add(
+            folder,
+            card_of(name, people, **more),
+            replace=replace,
+            since=since or adapters.begin(),
+            returned=[key(user) for user in returned],
+        )
 
     return add
 

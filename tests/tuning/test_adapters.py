@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from persona_sdk.errors import InputError, NotFoundError, StorageBusyError, StorageError
-from persona_sdk.tuning import assignments, registry
+from persona_sdk.tuning import assignments, placing, registry
 from persona_sdk.tuning.adapters import Adapters
 from persona_sdk.tuning.assignments import Assignment
 from persona_sdk.tuning.cards import read_card
@@ -73,6 +73,9 @@ def test_a_name_is_taken_until_it_is_replaced(adapters, add, tmp_path):
 @example("console")
 @example("ends.")
 @example("a\n")
+@example("base")
+@example("default")
+@example("base.2")
 @given(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True) | st.text(max_size=70))
 def test_names_are_safe_everywhere(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("names")
@@ -87,6 +90,7 @@ def test_names_are_safe_everywhere(tmp_path_factory, name):
         and name[0] not in "._-"
         and name[-1] != "."
         and not device
+        and name not in ("base", "default")
     )
     made = lora(folder / "made")
     if good:
@@ -312,6 +316,16 @@ def test_somebody_who_writes_for_too_long_is_named(adapters, family, monkeypatch
     assert adapters.policy() == "retrain"
 
 
+def test_a_chat_call_does_not_wait_for_whoever_locks_the_registry(adapters, family):
+    with sqlite3.connect(adapters.folder / "registry.db", isolation_level=None) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        start = time.perf_counter()
+        with pytest.raises(StorageBusyError, match="another process writes"):
+            adapters.given("default", "a")
+        assert time.perf_counter() - start < 2
+    db.close()
+
+
 REPLACE = """
 import sys
 from pathlib import Path
@@ -348,7 +362,7 @@ def test_killed_at_any_moment_the_old_or_the_new_is_there_whole(adapters):
     adapters.begin()
     adapters.set_default("t", None)
     assert last > 80_000
-    adapters._sweep()
+    placing.sweep(adapters.folder)
     assert adapters.problems() == []
     assert len(list(adapters.folder.glob("*@*"))) == 1
 

@@ -238,7 +238,7 @@ def test_a_dry_run_records_nothing(adapters, shared, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in adapters.folder.rglob("*")} == before
 
 
-def test_whoever_is_forgotten_meanwhile_is_assigned_nothing(adapters, shared):
+def test_whoever_is_forgotten_meanwhile_is_assigned_nothing(adapters, shared, memory):
     def forgets(name):
         if name == "shared":
             adapters.forget("default", "user5")
@@ -249,7 +249,7 @@ def test_whoever_is_forgotten_meanwhile_is_assigned_nothing(adapters, shared):
     assert adapters.assigned("default", "user6").adapter == "shared"
     begun = adapters.begin()
     adapters.forget("default", "user6")
-    chosen(adapters, Rules(WORTH), Choosing(since=begun))
+    chosen(adapters, Rules(WORTH), Choosing(since=begun), source=memory)
     assert adapters.assigned("default", "user5").adapter == "shared"
     assert adapters.assigned("default", "user6") is None
 
@@ -333,3 +333,10 @@ def test_real_adapters_are_measured_as_the_model_that_serves_them_finds_answers_
     made.add(adapters, base, "elsewhere", 9, like={"base": made.other_base()})
     with pytest.raises(InputError, match="elsewhere"):
         choose(source, Contrastive(), adapters, model, Choosing(["elsewhere"]))
+
+
+def test_who_was_forgotten_is_not_measured_from_a_file_that_still_has_them(adapters, shared, memory):
+    adapters.forget("default", "user3")
+    assert set(given(chosen(adapters, Rules(WORTH)))) == set(USERS) - {"user3"}
+    assert adapters.assigned("default", "user3") is None
+    assert "user3" in given(chosen(adapters, Rules(WORTH), source=memory))  # they came back

@@ -198,3 +198,71 @@ def test_one_that_is_withdrawn_while_it_is_copied_is_taken_back(adapters, family
     with pytest.raises(InputError, match="was withdrawn or replaced meanwhile"):
         export(adapters, ["shared"], tmp_path / "out", base=BASE)
     assert not (tmp_path / "out/shared").exists()
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(adapters, family, tmp_path):
+    out = tmp_path / "out"
+    (out / "shared").mkdir(parents=True)
+    (out / "shared/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"out/shared: is there already, and is no export of an adapter; move it away"):
+        export(adapters, ["other", "shared"], out, base=BASE)
+    assert [path.name for path in out.rglob("*")] == ["shared", "thesis.txt"]
+    assert adapters.listed()[0].exports == ()
+    (out / "shared/thesis.txt").unlink()
+    export(adapters, ["other", "shared"], out, base=BASE)  # an empty folder may be
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file/other").write_text("x")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/other").symlink_to(out / "other")
+    for place in ("file", "link"):
+        with pytest.raises(InputError, match="is no export"):
+            export(adapters, ["other"], tmp_path / place, base=BASE)
+
+
+def test_an_export_from_another_registry_is_replaced(adapters, family, tmp_path):
+    lora(tmp_path / "out/shared", value=7.0)
+    export(adapters, ["shared"], tmp_path / "out", base=BASE)
+    assert float(load_file(tmp_path / "out/shared/adapter_model.safetensors").popitem()[1].max()) == 0.0
+
+
+def test_a_failed_export_hides_no_earlier_copy(adapters, add, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    add("shared", "ad", value=1.0)
+    export(adapters, ["shared"], out, base=BASE)
+    add("shared", "ad", value=2.0, replace=True)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as held:
+        held.setattr(exporting.shutil, "copyfile", full)
+        with pytest.raises(StorageError, match="No space left"):
+            export(adapters, ["shared"], out, base=BASE)
+    assert adapters.listed()[0].exports == ()  # it is the old version that lies there
+    (problem,) = adapters.problems()
+    assert str(out / "shared") in problem
+    export(adapters, ["shared"], out, base=BASE)
+    assert adapters.problems() == []
+    with monkeypatch.context() as held:
+        held.setattr(exporting.shutil, "copyfile", full)
+        with pytest.raises(StorageError, match="No space left"):
+            export(adapters, ["shared"], out, base=BASE)
+    assert adapters.listed()[0].exports == (str(out / "shared"),)
+
+
+def test_a_second_export_into_a_folder_keeps_the_first_listed(adapters, family, tmp_path):
+    out = tmp_path / "out"
+    adapters.add(lora(tmp_path / "big", r=20), card_of("big", "z"))
+    export(adapters, ["big", "shared"], out, base=BASE)
+    made = export(adapters, ["other"], out, base=BASE, seen_as=PurePosixPath("/mnt"))
+    assert [one.name for one in made.modules] == ["other", "big", "shared"]
+    assert made.max_rank == 32
+    listed = json.loads((out / "lora_modules.json").read_text())
+    assert [one["path"] for one in listed] == ["/mnt/other", "/mnt/big", "/mnt/shared"]
+    with pytest.raises(InputError, match=r"has exports for the base Qwen.*which one server cannot have beside x"):
+        export(adapters, ["other"], out, base="x")
+    adapters.forget("default", "d")
+    (out / "big/adapter_config.json").unlink()
+    assert [one.name for one in export(adapters, ["other"], out, base=BASE).modules] == ["other"]
+    (out / "lora_modules.json").write_text("{")
+    assert [one.name for one in export(adapters, ["other"], out, base=BASE).modules] == ["other"]

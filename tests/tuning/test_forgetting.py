@@ -140,11 +140,62 @@ def test_training_that_began_before_somebody_was_forgotten_is_refused(adapters, 
     assert adapters.usable("shared")
 
 
+def test_who_was_forgotten_before_the_training_began_is_in_nothing_new(adapters, add, family, tmp_path):
+    """As from a file that still has them."""
+    assert adapters.forgotten("default", "abcd") == set()
+    adapters.forget("default", "d", "retrain")
+    assert adapters.forgotten("default", ["a", "d"]) == {"d"}
+    assert adapters.forgotten("other", ["a", "d"]) == set()
+    for returned in ("", "a"):
+        with pytest.raises(InputError, match="1 person in its signals were forgotten before its training began, and"):
+            add("shared", "abcde", replace=True, returned=returned)
+    assert not adapters.usable("shared")
+    with pytest.raises(InputError, match="forgotten before its training began"):
+        add("cluster", "ab", replace=True, rung="cluster", cluster=(key("d"),))
+    adapters.settle("mark")
+    add("child", "abcd", parent="shared")  # it has them from the parent, and is marked as that is
+    assert {one.name: one.forgotten for one in adapters.listed()}["child"] == 1
+    since = adapters.begin()
+    adapters.forget("default", "d")
+    with pytest.raises(InputError, match="forgotten after its training began"):
+        add("late", "abcd", since=since, returned="d")
+
+
+def test_what_may_be_gone_on_from(adapters, add, family):
+    add("theirs", "a", tenant="t")
+    assert adapters.check_parent("shared", "default", "shared").name == "shared"
+    for name, rung, own in (
+        ("shared", "own", key("b")), ("cluster", "own", key("b")), ("cluster", "cluster", None),
+        ("own-ann", "own", key("a")),
+    ):  # fmt: skip
+        adapters.check_parent(name, "default", rung, own)
+    for name, rung, own, says in (
+        ("theirs", "shared", None, "parent: theirs is another tenant's"),
+        ("own-ann", "own", key("b"), "parent: own-ann is one person's own"),
+        ("own-ann", "shared", None, "parent: own-ann is one person's own"),
+        ("own-ann", "cluster", key("a"), "parent: own-ann is one person's own"),
+        ("cluster", "shared", None, "parent: cluster is a cluster's, and everybody's"),
+    ):
+        with pytest.raises(InputError, match=says):
+            adapters.check_parent(name, "default", rung, own)
+    with pytest.raises(NotFoundError, match="no adapter is named 'nonsense'"):
+        adapters.check_parent("nonsense", "default", "shared")
+    adapters.forget("default", "d")
+    with pytest.raises(InputError, match=r"parent: shared was withdrawn, for it holds .* train it anew first"):
+        adapters.check_parent("shared", "default", "shared")
+    (adapters.path("other") / "persona_card.json").write_text("x")
+    with pytest.raises(InputError, match="cannot be read"):
+        adapters.check_parent("other", "default", "shared")
+
+
 def test_somebody_who_comes_back_can_be_trained_on_again(adapters, add, family):
     adapters.forget("default", "d", "retrain")
-    add("shared", "abcde", replace=True)
+    add("shared", "abcde", replace=True, returned="d")
     assert adapters.usable("shared")
     assert {one.name: one.forgotten for one in adapters.listed()}["shared"] == 0
+    add("child", "abcde", parent="shared", rung="cluster")  # it has them from there
+    assert adapters.usable("child")
+    adapters.remove("child")
     assert adapters.assign("default", "d", SHARED)
     assert [one.name for one in adapters.forget("default", "d", "mark")] == ["cluster", "own-ann", "own-eve", "shared"]
 
@@ -230,7 +281,7 @@ class Registry(RuleBasedStateMachine):
         self.adapters = Adapters(f"{self.folder.name}/adapters")
         self.versions = {}  # by name: id, people, owner, the parent's id, state, who of them was forgotten
         self.assigned = {}  # by person: (name, id), the lowest first
-        self.made = 0
+        self.forgotten, self.made = set(), 0
 
     def teardown(self):
         self.folder.cleanup()
@@ -239,8 +290,13 @@ class Registry(RuleBasedStateMachine):
     def begin(self):
         self.adapters.begin()
 
-    @rule(name=st.sampled_from(NAMES), parent=st.sampled_from((None, *NAMES)), people=st.sets(st.sampled_from(PEOPLE)))
-    def add(self, name, parent, people):
+    @rule(
+        name=st.sampled_from(NAMES),
+        parent=st.sampled_from((None, *NAMES)),
+        people=st.sets(st.sampled_from(PEOPLE)),
+        returned=st.booleans(),
+    )
+    def add(self, name, parent, people, returned):
         self.made += 1
         over = self.versions.get(parent)
         parent = parent if over else None
@@ -250,7 +306,12 @@ class Registry(RuleBasedStateMachine):
             with pytest.raises(InputError, match=r"train .* anew"):
                 self.adapters.add(folder, card, replace=True, since=self.adapters.begin())
             return
-        self.adapters.add(folder, card, replace=True, since=self.adapters.begin())
+        back = [key(user) for user in people if returned]
+        if not returned and people & self.forgotten - (over["people"] | over["forgotten"] if over else set()):
+            with pytest.raises(InputError, match="not known to have come back"):
+                self.adapters.add(folder, card, replace=True, since=self.adapters.begin())
+            return
+        self.adapters.add(folder, card, replace=True, since=self.adapters.begin(), returned=back)
         self.versions[name] = {
             "id": self.made,
             "people": people | (over["people"] if over else set()),
@@ -264,7 +325,8 @@ class Registry(RuleBasedStateMachine):
     def add_own(self, name, owner):
         self.made += 1
         folder = lora(Path(self.folder.name) / f"made{self.made}")
-        self.adapters.add(folder, card_of(name, own=owner), replace=True, since=self.adapters.begin())
+        card, back = card_of(name, own=owner), [key(owner)]
+        self.adapters.add(folder, card, replace=True, since=self.adapters.begin(), returned=back)
         self.versions[name] = {
             "id": self.made, "people": {owner}, "owner": owner, "parent": None, "state": "usable", "forgotten": set(),
         }  # fmt: skip
@@ -282,6 +344,7 @@ class Registry(RuleBasedStateMachine):
     @rule(person=st.sampled_from(PEOPLE), policy=st.sampled_from(POLICIES))
     def forget(self, person, policy):
         self.assigned.pop(person, None)
+        self.forgotten.add(person)
         hit = {name for name, v in self.versions.items() if person in v["people"]}
         for _ in NAMES:
             ids = {self.versions[name]["id"] for name in hit}

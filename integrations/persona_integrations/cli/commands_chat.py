@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,13 +13,14 @@ from persona_integrations.cli import models, render
 from persona_integrations.cli.context import UserArgument, check_user, given
 from persona_integrations.cli.progress import waiting
 from persona_integrations.cli.terminal import clean, complain, one_line, output
-from persona_sdk.errors import InputError, ModelError, PersonaError
+from persona_sdk.errors import InputError, ModelError, NotFoundError, PersonaError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from persona_sdk.chat import PersonalizedChat
     from persona_sdk.engine import Personalizer
+    from persona_sdk.settings import Settings
 
 __all__ = ["chat"]
 
@@ -39,13 +41,58 @@ def chat(
     """Chat as a person, with answers tailored to them.
 
     What is typed, thumbs and edits are signals, and are learnt at once. Without --model no model answers: then the
-    tailored messages are shown that a model would be sent.
+    tailored messages are shown that a model would be sent. `tuned:DIR` answers with the adapter they are given.
     """
     check_user(user)
-    answering = None if model is None else models.chat_model(model)
-    with given(ctx).open(create=True) as personalizer:
+    settings = given(ctx).settings()
+    tuned = _tuned(model, settings)
+    answering: Any = None if model is None else models.chat_model(model)
+    if tuned is not None:
+        with waiting("loading the model"):
+            answering.log_likelihoods([])  # what is wrong with its base shows here, not at the first question
+    with given(ctx).open(create=True, **_with_lora(tuned, settings)) as personalizer:
+        if tuned is not None:
+            output().print(one_line(_who_answers(tuned, settings.tenant, user), 1000))
         wrapped = None if answering is None else personalizer.wrap(answering, user_id=user)
         _Conversation(personalizer, user, wrapped, output()).run()
+
+
+def _tuned(model: str | None, settings: Settings) -> Path | None:
+    """Return the folder of adapters that a tuned model answers with, None for any other model.
+
+    Raises:
+        NotFoundError: there are no adapters in that folder.
+    """
+    from persona_sdk.tuning.registry import REGISTRY  # noqa: PLC0415 - loaded when used
+
+    provider, _, where = (model or "").partition(":")
+    if provider != "tuned":
+        return None
+    folder = Path(where or "adapters").expanduser()
+    if not (folder / REGISTRY).exists():
+        raise NotFoundError(
+            f"there are no adapters in {folder}: name another folder, --model tuned:DIR, or train one with `persona"
+            " tune train`"
+        )
+    return folder
+
+
+def _with_lora(tuned: Path | None, settings: Settings) -> dict[str, Any]:
+    """Return the settings with which each call names the person's adapter, unless they do so already."""
+    if tuned is None:
+        return {}
+    told = {"adapters": str(tuned), **settings.options.get("lora", {})}
+    tailors = settings.tailors if "lora" in settings.tailors else ("lora", *settings.tailors)
+    return {"tailors": tailors, "options": {**settings.options, "lora": told}}
+
+
+def _who_answers(tuned: Path, tenant: str, user: str) -> str:
+    from persona_sdk.tuning.adapters import Adapters  # noqa: PLC0415 - loaded when used
+
+    given = Adapters(tuned).given(tenant, user)
+    if given is None:
+        return "The base model answers: nobody was given an adapter yet; `persona tune choose` finds out who is."
+    return f"The {'base model' if given.adapter is None else f'adapter {given.adapter}'} answers: {given.verified}"
 
 
 class _Conversation:

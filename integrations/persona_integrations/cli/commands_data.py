@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import typer
 
 from persona_integrations.cli.context import Globals, JsonOption, UserArgument, check_user, given, known
 from persona_integrations.cli.progress import people, waiting
-from persona_integrations.cli.terminal import emit_json, error_console, one_line, output, printable_json
+from persona_integrations.cli.terminal import complain, emit_json, error_console, one_line, output, printable_json
 from persona_sdk.errors import InputError, NotFoundError, StorageError
 from persona_sdk.memory import Forgotten
 
@@ -63,6 +64,7 @@ def forget(
     """
     from persona_integrations.cli import render_tune_adapters as render  # noqa: PLC0415 - loaded when used
     from persona_sdk.tuning.adapters import Adapters  # noqa: PLC0415 - loaded when used
+    from persona_sdk.tuning.registry import REGISTRY  # noqa: PLC0415 - loaded when used
 
     check_user(user)
     settings = given(ctx).settings()
@@ -72,10 +74,11 @@ def forget(
             question = f"Erase everything about {one_line(user)} in the tenant {one_line(settings.tenant)}?"
             typer.confirm(question, abort=True, err=True)
         with waiting("erasing"):
-            before = tuned.listed()
-            gone = personalizer.forget(user) if personalizer else Forgotten(0, 0)
-            # After memory: a training that begins in between would read them again, and nobody would know.
-            affected = _all_affected(tuned, tuned.forget(settings.tenant, user), before)
+            gone, affected, failed = _erased(personalizer, tuned, settings.tenant, user)
+    if failed:
+        for problem in failed[:-1]:
+            complain(problem)
+        raise StorageError(failed[-1])
     if not gone.signals and not gone.versions and not affected:
         raise NotFoundError(f"nothing was known of {user!r} in this tenant, so there was nothing to erase")
     if json:
@@ -85,6 +88,47 @@ def forget(
     output().print(f"Erased: {gone.signals:,} signals and {gone.versions:,} persona versions.")
     if affected:
         render.affected(output(), affected)
+    elif not (tuned.folder / REGISTRY).exists():
+        output().print(f"No tuned models were found in {one_line(str(tuned.folder))}; --adapters names another folder.")
+
+
+def _erased(
+    personalizer: Personalizer | None, tuned: Adapters, tenant: str, user: str
+) -> tuple[Forgotten, list[Affected], list[str]]:
+    """Erase a person from memory, then tell the adapters; return what is gone, what became, and what failed.
+
+    What fails does not keep the rest from being done.
+    """
+    gone = Forgotten(0, 0)
+    affected: list[Affected] = []
+    failed: list[str] = []
+    try:
+        before = tuned.listed()
+    except StorageError:  # memory is erased all the same
+        before = []
+    try:
+        gone = personalizer.forget(user) if personalizer else gone
+    except StorageError as error:
+        failed.append(str(error))
+    try:
+        # After memory: a training that begins in between would read them again, and nobody would know.
+        affected = _all_affected(tuned, tuned.forget(tenant, user), before)
+    except StorageError as error:
+        told = "were told" if _told(tuned, tenant, user) else "were NOT told"
+        memory = "" if failed else "they were erased from memory, but "
+        failed.append(
+            f"{memory}the adapters in {tuned.folder} {told}: {error}. Then run"
+            f" `persona forget {shlex.quote(user)} --adapters {shlex.quote(str(tuned.folder))}` again"
+        )
+    return gone, affected, failed
+
+
+def _told(tuned: Adapters, tenant: str, user: str) -> bool:
+    """Whether adapters know that somebody was forgotten, though something failed afterwards."""
+    try:
+        return bool(tuned.forgotten(tenant, [user]))
+    except StorageError:
+        return False
 
 
 def _configured(settings: Settings) -> Path:

@@ -76,7 +76,7 @@ def export(
     if json:
         emit_json(made.model_dump(mode="json"))
         return
-    error_console().print(f"{len(made.modules):,} adapters copied to {one_line(str(out))}; start vLLM with")
+    error_console().print(f"{_many(len(set(wanted)))} copied to {one_line(str(out))}; start vLLM with")
     output().print(one_line(made.command, 100_000), soft_wrap=True)
 
 
@@ -167,6 +167,10 @@ def _open(folder: Path) -> Adapters:
             f"there are no adapters in {folder}: name another folder with --adapters, or train one with `persona tune`"
         )
     return Adapters(folder)
+
+
+def _many(count: int) -> str:
+    return "1 adapter" if count == 1 else f"{count:,} adapters"
 
 
 def _policy(given: str) -> Policy:

@@ -33,7 +33,7 @@ _From: TypeAlias = Annotated[
 ]
 _Base: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="B", help="The model they were trained on.", show_default="what the adapters' cards name"),
+    typer.Option(metavar="B", help="The model they were trained on.", show_default="the one trained last"),
 ]
 _Model: TypeAlias = Annotated[
     str | None,
@@ -104,7 +104,18 @@ def clusters(ctx: typer.Context, count: _K = None, seed: _Seed = 0, json: JsonOp
 
     settings = given(ctx).settings()
     with _signals(given(ctx), settings, None) as (memory, _), waiting("comparing people"):
-        found = divided(from_memory(memory, settings.tenant), count, seed)  # type: ignore[arg-type] # it is no file
+        leanings = from_memory(memory, settings.tenant)  # type: ignore[arg-type] # it is no file
+        try:
+            found = divided(leanings, count, seed)
+        except InputError as error:
+            if error.field != "k":
+                raise
+            many = sum(any(one.values()) for one in leanings.values())
+            raise InputError(
+                f"--clusters: cannot be more than {many:,}, the people who lend and are known to lean to anything;"
+                " `persona similar rebuild` learns what people lean to",
+                field="--clusters",
+            ) from None
     if json:
         emit_json([{"users": list(group)} for group in found])
         return

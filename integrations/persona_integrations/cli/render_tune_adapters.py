@@ -50,7 +50,7 @@ def adapters(console: Console, listed: Sequence[Listed]) -> None:
         console.print("There are no adapters yet.")
         return
     numbers = ("people", "used by")
-    table = simple_table("adapter", "rung", *numbers, "parent", "base", "metrics", "state", right=numbers)
+    table = simple_table("adapter", "rung", *numbers, "right", "parent", "base", "state", right=(*numbers, "right"))
     for one in listed:
         card = one.card
         table.add_row(
@@ -58,9 +58,9 @@ def adapters(console: Console, listed: Sequence[Listed]) -> None:
             one.rung,
             "–" if card is None else f"{len(card.people):,}",
             f"{one.used_by:,}",
+            _right(one),
             "–" if card is None else one_line(card.parent or "–", 64),
             "–" if card is None else one_line(card.base.name.rstrip("/").rpartition("/")[2], 40),
-            "–" if card is None else one_line(_metrics(one), 200),
             _state(one),
         )
     console.print(table)
@@ -71,6 +71,7 @@ def about(console: Console, tenant: str, default: Assignment | None, problems: S
     given = "the base model with a prefix" if default is None else default.verified
     console.print(f"\nAll others of the tenant {one_line(tenant, 80)}: {one_line(given, 400)}")
     console.print("people: whose signals are in it. used by: people it is given to by name, by their held-out choices.")
+    console.print("right: choices predicted right after the last stage, of people left out; --json has all figures.")
     for problem in problems:
         console.print(f"Problem: {one_line(problem, 400)}")
 
@@ -117,6 +118,12 @@ def _state(one: Listed) -> str:
     return "in use, marked" if one.forgotten else "in use"
 
 
-def _metrics(one: Listed) -> str:
+def _right(one: Listed) -> str:
+    """Return the accuracy on people left out of the last stage that has one; stages are named by number and method."""
     metrics = {} if one.card is None else one.card.metrics
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None) or "–"
+    found = {
+        int(name.partition("-")[0]): value
+        for name, value in metrics.items()
+        if name.endswith("/validation_accuracy") and name.partition("-")[0].isdecimal() and value is not None
+    }
+    return f"{found[max(found)]:.0%}" if found else "–"

@@ -204,7 +204,10 @@ def _begin(job: Job, rows: Sequence[Row], validation: Sequence[Row], base: Base,
         "text": [job.prefix, job.system, job.template],
         "dtype": job.machine.dtype,
         # So that whoever is forgotten is forgotten by an unfinished run, too.
-        "keys": [one.key for one in lineage([*rows, *validation], job.parent[1].people if job.parent else ())],
+        "keys": sorted(
+            {one.key for one in lineage([*rows, *validation], job.parent[1].people if job.parent else ())}
+            | set(job.cluster)
+        ),
     }
     file = work / "run.json"
     if file.is_file():

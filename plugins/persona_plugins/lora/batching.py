@@ -29,8 +29,8 @@ _IDLE = 5.0
 _PATIENCE = 0.1
 #: Conversations are read together if the shortest is at least this share of the longest.
 _LIKE = 0.75
-#: What computing raises: no memory left, a model that is not made like the others.
-_FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError, ArithmeticError)
+#: Seconds without work after which what is held side by side for a batch is dropped.
+_REST = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Asked:
     finish: str = ""
 
     def tell(self, part: Part) -> None:
-        """Deliver a part; an event loop that is closed listens no more."""
+        """Deliver a part; who cannot be told, as an event loop that is closed, listens no more."""
         try:
             self.deliver(part)
-        except RuntimeError:
+        except Exception:  # noqa: BLE001 - others are to be told all the same
             self.left = True
 
 
@@ -119,9 +119,17 @@ class Batcher:
             self._coming = max(0, self._coming - 1)
             if self._thread is None:
                 # A daemon: it must not keep the process from ending.
-                self._thread = Thread(target=self._run, name="tuned-model", daemon=True)
-                self._thread.start()
+                self._begin(asked)
             self._change.notify_all()
+
+    def _begin(self, asked: Asked) -> None:
+        self._thread = Thread(target=self._run, name="tuned-model", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            self._waiting.remove(asked)
+            raise ModelError("no thread can be started to compute in; the system allows no more of them") from None
 
     def close(self) -> None:
         """End after the token that is being made; what is not answered by then fails. Closing twice is harmless."""
@@ -149,7 +157,9 @@ class Batcher:
         """Wait until there is something to do; False when there is nothing for long."""
         with self._change:
             if not batch.rows and not self._waiting and not self._closed:
-                self._change.wait(_IDLE)
+                if not self._change.wait_for(lambda: self._waiting or self._closed, _REST):
+                    self.model.rest()
+                    self._change.wait_for(lambda: self._waiting or self._closed, _IDLE - _REST)
                 if not self._waiting:
                     # Under the lock: who asks from now on starts another thread.
                     self._thread = None
@@ -169,22 +179,26 @@ class Batcher:
 
     def _turn(self, batch: _Batch) -> None:
         """Take in who waits, and make one token for everybody."""
-        with self._change:
-            new = [self._waiting.popleft() for _ in range(min(self.most - len(batch.rows), len(self._waiting)))]
-        new = [asked for asked in new if not asked.left]
-        here = [*batch.rows, *new]
-        if not here:
-            return
-        self.steps += 1
+        before, new = batch.rows, list[Asked]()
         try:
-            for asked, token in batch.step(new):
+            with self._change:
+                while self._waiting and len(before) + len(new) < self.most:
+                    new.append(self._waiting.popleft())
+            here = [asked for asked in new if not asked.left]
+            if not before and not here:
+                return
+            self.steps += 1
+            for asked, token in batch.step(here):
                 self._said(asked, token)
             batch.keep([place for place, asked in enumerate(batch.rows) if not asked.finish and not asked.left])
-        except _FAULTS as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is: who waits must not wait forever
+            _fail([asked for asked in (*before, *new) if not asked.finish], _what(error))
             batch.clear()
-            _fail([asked for asked in here if not asked.finish], _what(error))
 
-    def _said(self, asked: Asked, token: int) -> None:
+    def _said(self, asked: Asked, token: int | None) -> None:
+        if token is None:
+            _fail([asked], _ran_away(asked))
+            return
         asked.made += 1
         text = ""
         if token in self.speech.ends:
@@ -207,6 +221,12 @@ def _fail(left: Sequence[Asked], why: str) -> None:
     for asked in left:
         asked.finish = "error"
         asked.tell(Part(error=ModelError(why)))
+
+
+def _ran_away(asked: Asked) -> str:
+    if asked.weights is None:
+        return "the model's numbers ran away to infinity; compute it in float32"
+    return f"the numbers of adapter {asked.weights.name} ran away to infinity; train it anew, with a lower rate"
 
 
 def _what(error: BaseException) -> str:
@@ -232,14 +252,14 @@ class _Batch:
         self._mask: Any = None
         self._next: list[int] = []
 
-    def step(self, new: Sequence[Asked]) -> list[tuple[Asked, int]]:
-        """Read what is new, and return the next token of every row, old and new."""
-        tokens: list[int] = []
+    def step(self, new: Sequence[Asked]) -> list[tuple[Asked, int | None]]:
+        """Read what is new, and return the next token of every row, old and new; None if there is none to tell."""
+        tokens: list[int | None] = []
         if self.rows:
             tokens += chosen(self._decode(), [(asked.sampling, asked.chance) for asked in self.rows])
         for like in _of_like_length(new):
             tokens += chosen(self._join(like), [(asked.sampling, asked.chance) for asked in like])
-        self._next = tokens
+        self._next = [token or 0 for token in tokens]  # who is told none is kept no longer
         return list(zip(self.rows, tokens, strict=True))
 
     def keep(self, places: Sequence[int]) -> None:

@@ -17,10 +17,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
 from persona_plugins.lora.batching import Asked, Part
-from persona_plugins.lora.pool import require_torch
+from persona_plugins.lora.loading import require_torch
 from persona_plugins.lora.sampling import Sampling
 from persona_plugins.lora.serving import Options, Served, base_folder, served
-from persona_sdk.errors import InputError, ModelError
+from persona_sdk.errors import InputError
 from persona_sdk.language import LogLikelihood, Messages
 from persona_sdk.pipeline import contained
 
@@ -35,9 +35,9 @@ class TunedChat(BaseChatModel):
     """A chat model run by transformers in this process, with any number of LoRA adapters beside it.
 
     `adapters` is a folder of adapters made by `persona tune`; `base` is the model they were trained on: a folder of
-    transformers, a GGUF file, "local" for the packaged SmolLM2, None for the one their cards name. `model=` in a call
-    names the adapter that answers, as it would name a model of a server; None or "base" is the base itself. `adapter`
-    is the one that answers where a call names none.
+    transformers, a GGUF file, "local" for the packaged SmolLM2, None for the one that was recorded then. `model=` in a
+    call names the adapter that answers, as it would name a model of a server; None or "base" is the base itself.
+    `adapter` is the one that answers where a call names none.
 
     Calls made at the same time are computed together, each with its own adapter, up to `max_batch`; `batch` sends all
     its inputs at once. Adapters are read when first used, and kept while they fit into `memory_budget` bytes. One that
@@ -112,8 +112,9 @@ class TunedChat(BaseChatModel):
             return []
         contained(lambda: self._served().batcher.announce(len(inputs)))  # what fails here fails for each of them
         configs = get_config_list(config, len(inputs))
-        # As many threads as inputs: they only wait. LangChain's own number is that of processors.
-        together = [{**one, "max_concurrency": one.get("max_concurrency") or len(inputs)} for one in configs]
+        # Threads that only wait, more than a batch has rows. LangChain's own number is that of processors.
+        threads = min(len(inputs), 4 * max(1, self.max_batch))
+        together = [{**one, "max_concurrency": one.get("max_concurrency") or threads} for one in configs]
         return super().batch(inputs, together, return_exceptions=return_exceptions, **kwargs)  # type: ignore[arg-type]
 
     def _generate(
@@ -209,7 +210,7 @@ class TunedChat(BaseChatModel):
             )
         values = {name: getattr(self, name) for name in _SAMPLING}
         values |= {name: value for name, value in said.items() if value is not None}
-        return Sampling(**values, stop=tuple(stop or ()))
+        return Sampling(**values, stop=(stop,) if isinstance(stop, str) else tuple(stop or ()))
 
     def _conversation(self, messages: Any, adapter: str | None, here: Served) -> list[dict[str, Any]]:
         """Return the conversation as a chat template takes it: roles and text."""
@@ -243,7 +244,7 @@ class _Call:
         self._asked = Asked(tokens, weights, sampling, deliver)
         try:
             self.here.batcher.ask(self._asked)
-        except ModelError:
+        except BaseException:
             self.leave()
             raise
 

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
-from persona_plugins.lora.weights import Weights, linear_modules, load
-from persona_sdk.errors import InputError, MissingExtraError, NotFoundError, PersonaError, StorageError
+from persona_plugins.lora.loading import loaded, require_torch
+from persona_plugins.lora.lookup import Lookup, Source
+from persona_plugins.lora.weights import Weights, load
+from persona_sdk.errors import InputError, NotFoundError, PersonaError, StorageError
 from persona_sdk.tuning.cards import read_card
 
-__all__ = ["AdapterPool", "Source", "require_torch"]
+__all__ = ["AdapterPool"]
 
 _log = logging.getLogger("persona_sdk")
 #: How often an adapter is looked up again that was replaced while it was read.
 _TRIES = 3
-
-
-class Source(Protocol):
-    """Where adapters are found by name: `persona_sdk.tuning.adapters.Adapters`, or anything like it.
-
-    A folder is never changed: an adapter that is trained anew is in another one.
-    """
-
-    def path(self, name: str) -> Path:
-        """Return the folder of an adapter; a NotFoundError if there is none of this name."""
-        ...
-
-    def usable(self, name: str) -> bool:
-        """Return whether it may be given to people."""
-        ...
+#: Names of which is remembered that a warning was given. Callers choose names, so there may be many.
+_WARNED = 256
+#: Characters in the log of a caller's name, and of what is wrong with it.
+_SHOWN, _SAID = 80, 1000
+#: Seconds after which adapters in memory are looked up again, if the registry changed.
+_LOOK = 1.0
 
 
 class AdapterPool:
@@ -63,14 +56,15 @@ class AdapterPool:
         hashed: Callable[[Path], str] | None = None,
     ) -> None:
         require_torch()
-        self.base, self.adapters, self.budget = Path(base), adapters, budget
-        self.model, self.tokenizer = _loaded(self.base, dtype, device)
-        self.linear = linear_modules(self.model)
+        self.base, self.budget = Path(base), budget
+        self.lookup = Lookup(adapters)
+        self.model, self.tokenizer, self.linear = loaded(self.base, dtype, device)
         self._hashed, self._hash = hashed or _hash, ""
         self._held: OrderedDict[str, Weights] = OrderedDict()
         self._uses: dict[Weights, int] = {}
         self._systems: dict[Path, str] = {}
-        self._warned: dict[str, str] = {}
+        self._warned: OrderedDict[str, str] = OrderedDict()
+        self._looked: tuple[Any, float] = None, 0.0
         self._lock, self._loading = Lock(), Lock()
 
     def take(self, name: str, *, strict: bool = False) -> Weights | None:
@@ -80,17 +74,20 @@ class AdapterPool:
 
         Raises:
             NotFoundError: there is none of this name; only if `strict`, as all that follow.
-            InputError: it is damaged, was trained on another base, or is not to be used any more.
+            InputError: it is damaged, was trained on another base or on rows written in another way, has no room in
+                memory, or is not to be used any more.
             StorageError: the folder of adapters cannot be read.
         """
         try:
+            self._drop_stale()
             weights = self._take(name)
         except (NotFoundError, InputError, StorageError) as error:
             if strict:
                 raise
             self._warn(name, error)
             return None
-        self._warned.pop(name, None)
+        with self._lock:
+            self._warned.pop(name, None)
         return weights
 
     def release(self, weights: Weights) -> None:
@@ -104,10 +101,10 @@ class AdapterPool:
     def system(self, name: str) -> str:
         """Return the system message of an adapter's rows; "" for none, or where there is no such adapter."""
         try:
-            folder = self.adapters.path(name)
-            if folder not in self._systems:
-                self._systems[folder] = read_card(folder).system
-            return self._systems[folder]
+            folder = self.lookup.find(name).folder
+            if (system := self._systems.get(folder)) is None:
+                system = self._systems[folder] = read_card(folder).system
+            return system
         except (NotFoundError, InputError, StorageError):
             return ""
 
@@ -125,13 +122,13 @@ class AdapterPool:
                 with self._loading:
                     return self._known(name, folder) or self._read(name, folder)
             except InputError:
-                if not left or self._folder(name) == folder:
+                if not left or self._folder(name, fresh=True) == folder:
                     raise
         raise AssertionError("unreachable")
 
-    def _folder(self, name: str) -> Path:
-        folder = self.adapters.path(name)
-        if not self.adapters.usable(name):
+    def _folder(self, name: str, *, fresh: bool = False) -> Path:
+        found = self.lookup.find(name, fresh=fresh)
+        if not found.usable:
             with self._lock:
                 self._held.pop(name, None)
             raise InputError(
@@ -139,7 +136,28 @@ class AdapterPool:
                 "forgotten",
                 field="adapter",
             )
-        return folder
+        return found.folder
+
+    def _drop_stale(self) -> None:
+        """Drop what is in memory and may not be used any more, or is gone: nobody may ever ask for it again."""
+        state, now = self.lookup.state(), time.monotonic()
+        with self._lock:
+            if state == self._looked[0] or now - self._looked[1] < _LOOK:
+                return
+            self._looked, held = (state, now), list(self._held.items())
+        for name, weights in held:
+            try:
+                found = self.lookup.find(name)
+                stays = found.usable and found.folder == weights.folder
+            except NotFoundError:
+                stays = False
+            except StorageError:
+                self._looked = None, now
+                return
+            with self._lock:
+                if not stays and self._held.get(name) is weights:
+                    del self._held[name]
+                    self._systems.pop(weights.folder, None)
 
     def _known(self, name: str, folder: Path) -> Weights | None:
         with self._lock:
@@ -150,14 +168,35 @@ class AdapterPool:
 
     def _read(self, name: str, folder: Path) -> Weights:
         self._check(name, folder)
-        weights = load(name, folder, self.linear, self.model.dtype, self.model.device)
+        weights = None
+        for _ in range(2):
+            try:
+                weights = load(name, folder, self.linear, self.model.dtype, self.model.device)
+                break
+            except MemoryError:
+                with self._lock:
+                    self._make_room(0)
+        if weights is None:
+            raise InputError(
+                f"adapter {name}: there is no memory left for it; lower memory_budget or max_batch", field="adapter"
+            )
         with self._lock:
             return self._used(weights)
 
     def _check(self, name: str, folder: Path) -> None:
-        """Raise unless an adapter was trained on this base."""
-        self._hash = self._hash or self._hashed(self.base)
-        base = read_card(folder).base
+        """Raise unless an adapter was trained on this base, and on rows written as conversations are here."""
+        try:
+            self._hash = self._hash or self._hashed(self.base)
+        except OSError as error:
+            raise InputError(f"{self.base}: cannot be read ({error.strerror})", field="base") from None
+        card = read_card(folder)
+        base, here = card.base, "chat" if getattr(self.tokenizer, "chat_template", None) else "plain"
+        if card.template != here:
+            raise InputError(
+                f"adapter {name}: was trained on rows of format {card.template}, and conversations with this base are"
+                f" written as {here}; train it anew with template={here!r}",
+                field="adapter",
+            )
         if base.sha256 != self._hash:
             raise InputError(
                 f"adapter {name}: was trained on {base.name} (weights {base.sha256[:12]}), and this is "
@@ -173,55 +212,27 @@ class AdapterPool:
         self._make_room()
         return weights
 
-    def _make_room(self) -> None:
+    def _make_room(self, budget: int | None = None) -> None:
+        budget = self.budget if budget is None else budget
         total = sum(weights.size for weights in self._held.values())
         for name, weights in list(self._held.items()):
-            if total <= self.budget:
+            if total <= budget:
                 return
             if weights not in self._uses:
                 del self._held[name]
                 total -= weights.size
 
     def _warn(self, name: str, error: PersonaError) -> None:
-        if self._warned.get(name) != str(error):
-            self._warned[name] = str(error)
-            _log.warning("adapter %s cannot be used, the base model answers in its place: %s", name, error)
-
-
-def require_torch() -> None:
-    """Raise a MissingExtraError unless what runs a tuned model is installed."""
-    missing = [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"a tuned model needs {', '.join(missing)}: pip install 'persona-sdk[tune]'", plugin="lora"
-        )
+        with self._lock:
+            known, said = self._warned.pop(name, None), str(error)[:_SAID]
+            self._warned[name] = said
+            while len(self._warned) > _WARNED:
+                self._warned.popitem(last=False)
+        if known != said:
+            _log.warning("adapter %.*r cannot be used, the base model answers in its place: %s", _SHOWN, name, said)
 
 
 def _hash(folder: Path) -> str:
     from persona_sdk.tuning.training.bases import base_of  # noqa: PLC0415 - loaded when used
 
     return base_of(folder).sha256
-
-
-def _loaded(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
-    import torch  # noqa: PLC0415 - takes a second
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - as above
-    from transformers.utils import logging as said  # noqa: PLC0415 - as above
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    shown = said.is_progress_bar_enabled()
-    said.disable_progress_bar()  # it would draw a bar on stderr
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{folder}: cannot be loaded as a transformers model ({type(error).__name__})", field="base"
-        ) from error
-    finally:
-        if shown:
-            said.enable_progress_bar()
-    return model.to(device).eval(), tokenizer

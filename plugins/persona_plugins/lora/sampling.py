@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from persona_sdk.errors import InputError
 
 __all__ = ["Sampling", "chosen", "generator"]
+
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("max_tokens", Integral, "a whole number"),
+    ("temperature", Real, "a number"),
+    ("top_p", Real, "a number"),
+    ("seed", Integral | None, "a whole number"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, kind, what in _KINDS:
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name}: must be {what}, not {type(getattr(self, name)).__name__}", field=name)
+        if not all(isinstance(one, str) for one in self.stop):
+            raise InputError("stop: must be texts", field="stop")
         if self.max_tokens < 1:
             raise InputError(f"max_tokens: must be 1 or more, not {self.max_tokens}", field="max_tokens")
         if not 0 <= self.temperature < float("inf"):
@@ -44,11 +57,18 @@ def generator(seed: int | None) -> Any:
     return made
 
 
-def chosen(logits: Any, how: list[tuple[Sampling, Any]]) -> list[int]:
-    """Return a token for each row of `logits` [rows, words]; `how` holds its sampling and its `generator`."""
-    tokens: list[int] = logits.argmax(dim=-1).tolist()
+def chosen(logits: Any, how: list[tuple[Sampling, Any]]) -> list[int | None]:
+    """Return a token for each row of `logits` [rows, words], None where they are infinite or no numbers.
+
+    `how` holds each row's sampling and its `generator`.
+    """
+    greatest, words = logits.max(dim=-1)
+    # Minus infinity is what some models say of words they never say; what is no number is the greatest.
+    tokens: list[int | None] = [
+        word if right else None for word, right in zip(words.tolist(), greatest.isfinite().tolist(), strict=True)
+    ]
     for row, (sampling, chance) in enumerate(how):
-        if sampling.temperature > 0:
+        if sampling.temperature > 0 and tokens[row] is not None:
             tokens[row] = _drawn(logits[row], sampling, chance)
     return tokens
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,9 @@ def score(
         except RuntimeError as error:
             raise ModelError(f"the model failed ({type(error).__name__})") from None
         for place, total in zip(places, totals, strict=True):
+            if math.isnan(total):
+                who = f"adapter {weights.name}" if weights else "the model"
+                raise ModelError(f"the numbers of {who} ran away to infinity; it finds nothing likely or unlikely")
             found[place] = LogLikelihood(total, len(rows[place][1]))
     return found
 

@@ -16,9 +16,11 @@ from persona_plugins.lora.pool import AdapterPool
 from persona_plugins.lora.scoring import score
 from persona_plugins.lora.side_by_side import SideBySide
 from persona_plugins.lora.speech import Speech
-from persona_sdk.errors import InputError
+from persona_sdk.errors import InputError, StorageError
 from persona_sdk.language import LogLikelihood, Messages
 from persona_sdk.tuning.adapters import Adapters
+from persona_sdk.tuning.base_record import recorded
+from persona_sdk.tuning.cards import read_card
 
 __all__ = ["Options", "Served", "base_folder", "served"]
 
@@ -103,6 +105,8 @@ def _forked() -> None:
 def base_folder(base: str | None, adapters: str) -> Path:
     """Return the folder of the base: the one named, unpacked if need be, or the one the adapters were trained on.
 
+    That is what was recorded when they were trained, while it is there, and otherwise the one their cards name.
+
     Raises:
         InputError: there is no such model; or none is named, and the cards name several, or none that is found here.
     """
@@ -110,9 +114,12 @@ def base_folder(base: str | None, adapters: str) -> Path:
 
     if base:
         return prepare(base)
-    names = sorted({card.base.name for card in Adapters(adapters).cards()})
+    known = recorded(Path(adapters))
+    if known is not None and (known.folder / "config.json").is_file():
+        return known.folder
+    names = _named(Path(adapters))
     if len(names) != 1:
-        which = f"were trained on several: {', '.join(names)}" if names else "do not tell: there are none"
+        which = f"were trained on several: {', '.join(names)}" if names else "do not tell: there are none in order"
         raise InputError(f"base: name the base model; the adapters in {adapters} {which}", field="base")
     unpacked = cache_folder() / "bases" / names[0]
     if (unpacked / "config.json").is_file():
@@ -123,3 +130,24 @@ def base_folder(base: str | None, adapters: str) -> Path:
     raise InputError(
         f"base: name the folder of {names[0]}, which the adapters in {adapters} were trained on", field="base"
     )
+
+
+def _named(adapters: Path) -> list[str]:
+    """Return the names of the bases that cards name, also where the registry is damaged."""
+    try:
+        cards = Adapters(adapters).cards()
+    except StorageError:
+        cards = []
+        for folder in sorted(adapters.glob("*@*")):
+            try:
+                cards.append(read_card(folder))
+            except InputError:
+                continue
+    names = sorted({card.base.name for card in cards})
+    for name in names:
+        if name in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(name):
+            raise InputError(
+                f"base: name the base model; a card in {adapters} names {name!r}, which is no folder's name",
+                field="base",
+            )
+    return names

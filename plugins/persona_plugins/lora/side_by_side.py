@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from persona_plugins.lora.weights import Weights
+from persona_plugins.lora.weights import Weights, by_rows
 
 __all__ = ["SideBySide"]
 
@@ -32,6 +32,7 @@ class SideBySide:
         self._lock = Lock()
         self._shelf = _Shelf()
         self._now: _Plan = _nothing
+        self._shape = (0, 0)
 
     def __call__(self, rows: Sequence[Weights | None], **inputs: Any) -> Any:
         """Return what the model returns for `inputs`, row i of which is computed with the adapter `rows[i]`.
@@ -41,11 +42,20 @@ class SideBySide:
         import torch  # noqa: PLC0415 - takes a second
 
         with self._lock, torch.inference_mode():
-            self._now = self._plan(rows, int(inputs["input_ids"].shape[1]))
+            self._shape = (len(rows), int(inputs["input_ids"].shape[1]))
+            self._now = self._plan(rows, self._shape[1])
             try:
                 return self.model(**inputs)
             finally:
                 self._now = _nothing
+
+    def rest(self) -> None:
+        """Drop what was held side by side, unless something is being computed."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._shelf = _Shelf()
+            finally:
+                self._lock.release()
 
     def _plan(self, rows: Sequence[Weights | None], tokens: int) -> _Plan:
         """Return what is to be added in a module."""
@@ -61,13 +71,21 @@ class SideBySide:
 
     def _hook(self, name: str) -> Any:
         def add(module: Any, args: tuple[Any, ...], out: Any) -> Any:
-            return self._now(name, args[0], out)
+            if self._now is _nothing:
+                return None
+            given, rows = args[0], self._shape[0]
+            if not by_rows(given.shape, *self._shape):  # whose numbers these are nobody can tell
+                raise RuntimeError(f"{name}: computed for {tuple(given.shape)} where there are {rows} rows")
+            # Some models lay all rows' tokens one below another, [rows * tokens, …].
+            given, flat = (one.reshape(rows, -1, one.shape[-1]) for one in (given, out))
+            made = self._now(name, given, flat)
+            return None if made is None else made.reshape(out.shape)
 
         return add
 
 
-#: What is to be added in a module, by its name: given its input and its output [rows, tokens, …], it returns the sum,
-#: None for the output as it is.
+#: What is to be added in a module, by its name: given its input and its output [rows, tokens, size], it returns the
+#: sum, None for the output as it is.
 _Plan: TypeAlias = Callable[[str, Any, Any], Any]
 
 

@@ -33,7 +33,10 @@ def call(*arguments, text=None):
 def adapters(tmp_path):
     """The folder `adapters` where the command is called, as `conftest` sees to."""
     found = Adapters(tmp_path / "adapters")
-    metrics = {"held_out_accuracy": 0.71, "margin": None}
+    metrics = {
+        "1-sft/validation_loss": 2.5, "2-dpo/validation_accuracy": 0.64, "10-dpo/validation_accuracy": 0.71,
+        "10-dpo/validation_margin": None, "11-sft/validation_accuracy": None,
+    }  # fmt: skip
     found.add(lora(tmp_path / "made1"), card_of("shared", "abd", metrics=metrics))
     found.add(lora(tmp_path / "made2"), card_of("own-ann", "abd", own="a", parent="shared"))
     found.assign("default", "b", SHARED)
@@ -45,8 +48,9 @@ def test_the_list(adapters):
     shown = call("adapters")
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
-    assert lines[1].split() == ["own-ann", "own", "3", "0", "shared", "base", "–", "in", "use"]
-    assert lines[2].split() == ["shared", "shared", "3", "1", "–", "base", "held_out_accuracy", "0.71", "in", "use"]
+    assert lines[1].split() == ["own-ann", "own", "3", "0", "–", "shared", "base", "in", "use"]
+    assert lines[2].split() == ["shared", "shared", "3", "1", "71%", "–", "base", "in", "use"]
+    assert not lines[3].strip()  # a line each
     said = " ".join(shown.stdout.split())
     assert "All others of the tenant default: shared adapter shared predicts their 6 held-out choices better" in said
     assert "Problem" not in said
@@ -69,7 +73,8 @@ def test_the_list_as_json_names_nobody(adapters):
         1,
     )
     assert (shared["used_by"], shared["usable"], shared["forgotten"], shared["damaged"]) == (1, True, 0, False)
-    assert shared["metrics"] == {"held_out_accuracy": 0.71, "margin": None}
+    assert shared["metrics"]["10-dpo/validation_accuracy"] == 0.71
+    assert len(shared["metrics"]) == 5
     assert (found["policy"], found["problems"]) == ("retrain", [])
     assert Assignment.model_validate(found["default"]) == SHARED
     (adapters.path("shared") / "persona_card.json").write_text("x")
@@ -91,6 +96,7 @@ def test_export(adapters, tmp_path):
     )
     assert one["modules"] == [{"name": "shared", "path": "/mnt/shared", "base_model_name": "b"}]
     assert (tmp_path / "one/shared/persona_card.json").exists()
+    assert "1 adapter copied to one;" in call("export", "shared", "--out", "one", "--base", "b").stderr
     adapters.forget("default", "d")
     refused = call("export", "shared", "--out", "two", "--base", "b")
     assert (refused.exit_code, refused.stdout) == (1, "")

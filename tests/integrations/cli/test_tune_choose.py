@@ -167,6 +167,10 @@ def lean(memory, user, **weights):
 
 
 def test_clusters_are_arguments(memory):
+    failed = call("tune", "clusters", "--clusters", "3")
+    assert failed.exit_code == 1
+    assert "--clusters: cannot be more than 0, the people" in failed.stderr
+    assert "`persona similar rebuild` learns what" in failed.stderr
     assert (
         "Nobody is known to lean to anything; `persona similar rebuild` learns it." in call("tune", "clusters").stdout
     )
@@ -183,7 +187,7 @@ def test_clusters_are_arguments(memory):
     memory.set_consent("default", "user0", lend=False)
     assert "user0" not in call("tune", "clusters", "--json").stdout
     failed = call("tune", "clusters", "--clusters", "9")
-    assert (failed.exit_code, "k: has to be between 1 and 7" in failed.stderr) == (1, True)
+    assert (failed.exit_code, "--clusters: cannot be more than 7, the people" in failed.stderr) == (1, True)
 
 
 def test_ids_cannot_act_on_a_shell_or_a_terminal(memory):

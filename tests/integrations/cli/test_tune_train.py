@@ -62,13 +62,35 @@ def test_trains_one_persons_own_and_says_so(empty, base, signals, tmp_path):
         (("x", "--dtype", "int4"), "--dtype: must be one of float32, bfloat16"),
         (("x", "--taught", "both"), "--taught: must be one of"),
         (("x", "--for", "planted001", "--cluster", "planted002"), "no cluster"),
-        (("x", "--for", "nobody"), "there are none to learn from"),
+        (("x", "--for", "nobody"), "nothing is known that this person chose"),
     ],
 )
 def test_refuses_what_cannot_be_trained(empty, signals, tmp_path, arguments, said):
     done = run(empty, *arguments, "--from", signals, "--adapters", tmp_path / "a")
     assert done.exit_code == 1
     assert said in done.output
+
+
+def test_leaves_out_who_was_forgotten_though_the_file_still_has_them(empty, base, signals, tmp_path):
+    given = ("--from", signals, "--base", base, "--adapters", tmp_path / "a")
+    assert run(empty, "x", *given).exit_code == 0
+    adapters = Adapters(tmp_path / "a")
+    taught = {person.key for person in adapters.card("x").people}
+    user = next(one.user_id for one in people(10, 1) if person_key("default", one.user_id) in taught)
+    assert empty("forget", user, "--adapters", str(tmp_path / "a"), "--yes").exit_code == 0
+    assert not adapters.usable("x")
+    done = run(empty, "x", *given, "--replace")
+    assert done.exit_code == 0, done.output
+    assert person_key("default", user) not in {person.key for person in adapters.card("x").people}
+    assert adapters.usable("x")
+
+
+def test_a_parent_is_looked_at_before_anything_is_trained(empty, base, signals, tmp_path):
+    given = ("--from", signals, "--base", base, "--adapters", tmp_path / "a")
+    assert run(empty, "mine", *given, "--for", "planted001").exit_code == 0
+    done = run(empty, "everybody", *given, "--parent", "mine")
+    assert done.exit_code == 1
+    assert "parent: mine" in done.output
 
 
 def test_leaves_out_who_does_not_lend(empty, base, signals, tmp_path):

@@ -80,11 +80,13 @@ def test_one_trained_anew_under_its_name_is_read_anew(pool_of, own, base):
 
 
 def test_one_replaced_while_it_is_read_is_looked_up_again(pool_of, own, base):
+    from persona_plugins.lora.lookup import Lookup
+
     made.add(own, base, "ann", 1)
     pool = pool_of(own)
     paths = [own.folder / "gone", own.path("ann")]
-    pool.adapters = type("Slow", (), {"path": lambda _, name: paths.pop(0) if paths[1:] else paths[0],
-                                      "usable": own.usable})()  # fmt: skip
+    pool.lookup = Lookup(type("Slow", (), {"path": lambda _, name: paths.pop(0) if paths[1:] else paths[0],
+                                           "usable": own.usable})())  # fmt: skip
     assert pool.take("ann", strict=True).folder == own.path("ann")
 
 
@@ -118,7 +120,7 @@ def test_what_cannot_be_used_gives_way_to_the_base_with_one_warning(pool_of, own
     pool = pool_of(own)
     with caplog.at_level(logging.WARNING, "persona_sdk"):
         assert pool.take("ann") is pool.take("ann") is None
-    assert [record.getMessage().startswith("adapter ann cannot be used") for record in caplog.records] == [True]
+    assert [record.getMessage().startswith("adapter 'ann' cannot be used") for record in caplog.records] == [True]
     with pytest.raises((InputError, NotFoundError), match=says):
         pool.take("ann", strict=True)
 
@@ -172,9 +174,9 @@ def test_precision_on_a_processor(pool_of, adapters, dtype, is_):
 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
 def test_a_missing_install_is_named(monkeypatch, missing):
-    from persona_plugins.lora import pool
+    from persona_plugins.lora import loading
 
-    found = pool.find_spec
-    monkeypatch.setattr(pool, "find_spec", lambda name: None if name == missing else found(name))
+    found = loading.find_spec
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == missing else found(name))
     with pytest.raises(MissingExtraError, match=rf"needs {missing}: pip install 'persona-sdk\[tune\]'"):
         PluginHost(Settings()).registry.chat_model("tuned:x")
