@@ -7,7 +7,6 @@ not depend on who else is in the batch.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from persona_plugins.lora.side_by_side import SideBySide
 from persona_plugins.lora.speech import Reader, Speech
 from persona_plugins.lora.weights import Weights
 from persona_sdk.errors import ModelError
+from persona_sdk.pipeline import contained
 
 __all__ = ["Asked", "Batcher", "Part"]
 
@@ -68,10 +68,8 @@ class Asked:
 
     def tell(self, part: Part) -> None:
         """Deliver a part; who cannot be told, as an event loop that is closed, listens no more."""
-        try:
-            self.deliver(part)
-        except Exception:  # noqa: BLE001 - others are to be told all the same
-            self.left = True
+        _, failure = contained(self.deliver, part)  # others are to be told all the same
+        self.left = self.left or bool(failure)
 
 
 @dataclass
@@ -180,20 +178,26 @@ class Batcher:
     def _turn(self, batch: _Batch) -> None:
         """Take in who waits, and make one token for everybody."""
         before, new = batch.rows, list[Asked]()
+        why = "was interrupted"
         try:
-            with self._change:
-                while self._waiting and len(before) + len(new) < self.most:
-                    new.append(self._waiting.popleft())
-            here = [asked for asked in new if not asked.left]
-            if not before and not here:
-                return
-            self.steps += 1
-            for asked, token in batch.step(here):
-                self._said(asked, token)
-            batch.keep([place for place, asked in enumerate(batch.rows) if not asked.finish and not asked.left])
-        except BaseException as error:  # noqa: BLE001 - whatever it is: who waits must not wait forever
-            _fail([asked for asked in (*before, *new) if not asked.finish], _what(error))
-            batch.clear()
+            _, why = contained(self._step, batch, new)
+        finally:  # whatever it is, an exit of the program included: who waits must not wait forever
+            if why:
+                _fail([asked for asked in (*before, *new) if not asked.finish], f"the model failed: {why}")
+                batch.clear()
+
+    def _step(self, batch: _Batch, new: list[Asked]) -> None:
+        """Take those who wait into `new`, which tells who they were if this fails, and make a token for each."""
+        with self._change:
+            while self._waiting and len(batch.rows) + len(new) < self.most:
+                new.append(self._waiting.popleft())
+        here = [asked for asked in new if not asked.left]
+        if not batch.rows and not here:
+            return
+        self.steps += 1
+        for asked, token in batch.step(here):
+            self._said(asked, token)
+        batch.keep([place for place, asked in enumerate(batch.rows) if not asked.finish and not asked.left])
 
     def _said(self, asked: Asked, token: int | None) -> None:
         if token is None:
@@ -227,15 +231,6 @@ def _ran_away(asked: Asked) -> str:
     if asked.weights is None:
         return "the model's numbers ran away to infinity; compute it in float32"
     return f"the numbers of adapter {asked.weights.name} ran away to infinity; train it anew, with a lower rate"
-
-
-def _what(error: BaseException) -> str:
-    """Say what failed and where; what the exception says may quote what it was given."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    at = f" in {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
-    return f"the model failed ({type(error).__name__}{at})"
 
 
 class _Batch:

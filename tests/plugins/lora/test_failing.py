@@ -82,6 +82,8 @@ def test_rows_that_failed_while_they_were_written_are_computed_no_more(chat, mon
     assert [rows for rows, _ in seen] == [1] * 15
 
 
+# An interrupt ends the thread, as it should; the next call starts another.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", [MemoryError, AssertionError, ImportError, OSError, KeyboardInterrupt, SystemExit])
 def test_whatever_is_raised_everybody_is_told_and_the_next_is_answered(chat, monkeypatch, error):
     here = chat._served()
@@ -94,8 +96,9 @@ def test_whatever_is_raised_everybody_is_told_and_the_next_is_answered(chat, mon
         with ThreadPoolExecutor(3) as pool:
             asked = [pool.submit(chat.invoke, "Hi", model="ann") for _ in range(3)]
             for one in asked:
-                with pytest.raises(ModelError, match=f"the model failed \\({error.__name__}"):
+                with pytest.raises(ModelError, match="the model failed: ") as raised:
                     one.result(timeout=20)
+                assert "secret" not in str(raised.value)
     assert chat.invoke("Hi", model="ann").content
     assert here.pool._uses == {}
 

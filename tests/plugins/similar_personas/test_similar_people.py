@@ -52,7 +52,7 @@ def test_what_similar_people_share_stands_behind_ones_own_and_is_marked(people):
     assert step.borrowed == (Loan(statement="Prefers shorter answers.", people=6),)
     assert step.traits == ()
     assert 0 < step.tokens_added <= 120
-    assert SimilarPeopleTailor.after == ("prompt_prefix",)
+    assert "prompt_prefix" in SimilarPeopleTailor.after
     assert not SimilarPeopleTailor.gated
 
 
