@@ -420,6 +420,18 @@ class TestSelection:
         assert metrics[SELECTION] > better[SELECTION]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "method", "rate"),
+    [(1e9, "dpo", 2e-4), (3e9, "dpo", 1e-4), (8e9, "dpo", 5e-5), (1.35e8, "sft", 1e-3), (8e9, "sft", 2e-4),
+     (1, "dpo", 2.5e-4), (1e12, "dpo", 2e-5)],
+)  # fmt: skip
+def test_rates_follow_the_size_of_the_base(parameters, method, rate):
+    from persona_sdk.tuning.recipes import learning_rate
+
+    assert learning_rate(int(parameters), method) == pytest.approx(rate)
+    assert learning_rate(2 * int(parameters), method) <= learning_rate(int(parameters), method)
+
+
 def test_recipes_are_as_the_papers_have_them():
     from persona_sdk.tuning.recipes import PRESETS
 

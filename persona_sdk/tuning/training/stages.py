@@ -95,7 +95,7 @@ def _arguments(
     accumulated = max(1, share // device_batch)
     steps = max(1, round(stage.epochs * math.ceil(len(data) / (device_batch * accumulated * machine.processes))))
     every = max(1, steps // recipe.evaluations)
-    rate = stage.learning_rate or learning_rate(_parameters(model))
+    rate = stage.learning_rate or learning_rate(_parameters(model), stage.method)
     evaluating = {"eval_strategy": "no"} if check is None else {
         "eval_strategy": "steps",
         "eval_steps": every,
