@@ -35,11 +35,10 @@ from persona_sdk.tuning.adapters import Adapters
 from persona_sdk.tuning.lessons import Lessons, Teaching, asked_anew, lessons
 from persona_sdk.tuning.likelihood import margins
 from persona_sdk.tuning.recipes import Recipe, Stage
-from persona_sdk.tuning.rows import Row
+from persona_sdk.tuning.rows import SYSTEM, Row
 from persona_sdk.tuning.training.machine import look
 from persona_sdk.tuning.training.run import Job, train
 
-SYSTEM = "You are a helpful assistant."
 QUESTION = "How do I get rust off a bicycle chain?"
 #: Questions asked in training, and others.
 TAUGHT, NEW = range(20), range(20, 30)

@@ -30,14 +30,13 @@ from trl import DPOConfig, DPOTrainer
 from persona_sdk.simulation.planted import TRAITS, people
 from persona_sdk.tuning.prefixes import Knowledge, prefixer
 from persona_sdk.tuning.recipes import Recipe, Stage
-from persona_sdk.tuning.rows import Example, Origin, Row, trl_rows
+from persona_sdk.tuning.rows import SYSTEM, Example, Origin, Row, trl_rows
 from persona_sdk.tuning.training.bases import prepare
 from persona_sdk.tuning.training.data import Text
 from persona_sdk.tuning.training.machine import look
 from persona_sdk.tuning.training.run import quiet
 from persona_sdk.tuning.training.stages import Setting, run_stage
 
-SYSTEM = "You are a helpful assistant."
 BATCH, RANK = 8, 16
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -13,10 +13,12 @@ from persona_sdk.errors import InputError
 from persona_sdk.models import Frozen
 from persona_sdk.tuning.rows import Row
 
-__all__ = ["PRESETS", "Method", "Recipe", "Stage", "auto", "learning_rate", "preset"]
+__all__ = ["PRESETS", "Method", "Recipe", "Stage", "Told", "auto", "learning_rate", "preset"]
 
 #: Learn to say what was chosen; learn to prefer it to what was rejected; learn from thumbs.
 Method: TypeAlias = Literal["sft", "dpo", "kto"]
+#: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
+Told: TypeAlias = Callable[[int, int, str, int, int], None]
 #: Parameters of a model, and the rate for DPO with a LoRA on it (arXiv 2505.13257 from 1B to 8B; 1e-3 spoiled 135M).
 _RATES = ((1.35e8, 2.5e-4), (1e9, 2e-4), (3e9, 1e-4), (8e9, 5e-5), (7e10, 2e-5))
 #: SFT takes larger steps: it is told what to say, not only which is better.
@@ -54,7 +56,7 @@ class Recipe(Frozen):
 
     `evaluations` is how often a stage is evaluated, each time a checkpoint is kept; the best one is used. With
     `halves`, SFT and DPO learn from disjoint halves of each person's rows. `warmup` is a share of the steps.
-    `max_length` is in tokens; None is what the longest row needs, so that nothing is cut.
+    Rows longer than `max_length` tokens, or than the model reads, are left out; nothing is cut.
     """
 
     name: str

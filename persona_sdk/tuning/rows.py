@@ -28,6 +28,8 @@ __all__ = [
     "trl_rows",
 ]
 
+#: Said in conversations without a system message, in training and when the adapter is used.
+SYSTEM = "You are a helpful assistant."
 #: What TRL's trainers read: DPO, KTO, SFT.
 Form: TypeAlias = Literal["preference", "kto", "sft"]
 #: Conversations, for a base with a chat template, or plain text, for one without.

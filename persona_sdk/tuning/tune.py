@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,21 +18,18 @@ from persona_sdk.tuning.base_record import record
 from persona_sdk.tuning.building import Source
 from persona_sdk.tuning.cards import Card, Rung
 from persona_sdk.tuning.lessons import Lessons, Teaching, lessons
-from persona_sdk.tuning.recipes import Recipe, auto, preset
-from persona_sdk.tuning.rows import Row, RowFormat
+from persona_sdk.tuning.recipes import Recipe, Told, auto, preset
+from persona_sdk.tuning.rows import SYSTEM, Row, RowFormat
+from persona_sdk.tuning.unfinished import RUNS
 
 if TYPE_CHECKING:
     from persona_sdk.tuning.training.machine import Machine
     from persona_sdk.tuning.training.run import Job
 
-__all__ = ["SYSTEM", "Plan", "Told", "Tuned", "tune"]
+__all__ = ["Plan", "Tuned", "tune"]
 
 _log = logging.getLogger("persona_sdk")
 
-#: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
-Told = Callable[[int, int, str, int, int], None]
-#: Said in conversations without a system message, in training and when the adapter is used.
-SYSTEM = "You are a helpful assistant."
 #: Rows that checkpoints are chosen by, at most: they are read again at every evaluation.
 _VALIDATED = 64
 
@@ -117,14 +114,13 @@ def tune(
         return taught, _job(name, plan, taught, adapters, machine, tenant)
 
     taught, job = shared(begun)
-    work = adapters.folder / ".runs" / name
+    work = adapters.folder / RUNS / name
     made, card = train(job, taught.train, _of_many(taught.validation), work, told)
 
     def added() -> Path:
-        try:
-            folder = adapters.add(made, card, replace=plan.replace, since=since, returned=returned)
-        finally:  # what is refused must not stay behind either: it may hold somebody who was forgotten
-            shutil.rmtree(work, ignore_errors=True)
+        # A failure leaves the run, for the same call to add it; one that holds somebody forgotten `add` itself deletes.
+        folder = adapters.add(made, card, replace=plan.replace, since=since, returned=returned)
+        shutil.rmtree(work, ignore_errors=True)
         base = prepare(plan.base)
         record(adapters.folder, plan.base, base, card.base.sha256)
         return folder
@@ -181,7 +177,7 @@ def _alone(teaching: Teaching) -> Teaching:
 def _job(name: str, plan: Plan, taught: Lessons, adapters: Adapters, machine: Machine, tenant: str) -> Job:
     from persona_sdk.tuning.training.run import Job, begun_recipe  # noqa: PLC0415 - imports torch
 
-    recipe = begun_recipe(adapters.folder / ".runs" / name) if plan.recipe == "auto" else None
+    recipe = begun_recipe(adapters.folder / RUNS / name) if plan.recipe == "auto" else None
     if recipe is None or recipe.name != "auto":
         recipe = _recipe(plan, taught, machine)
     return Job(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from persona_sdk.engine import Personalizer
-from persona_sdk.errors import InputError
+from persona_sdk.errors import InputError, StorageError
 from persona_sdk.memory import person_key
 from persona_sdk.simulation.planted import people
 from persona_sdk.tuning.adapters import Adapters
@@ -82,6 +82,22 @@ def test_forgetting_someone_withdraws_what_they_taught(known, base, tmp_path):
     assert adapters.usable("everybody")
     known.forget("planted001")
     assert not adapters.usable("everybody")
+
+
+def test_a_run_is_kept_when_the_adapter_cannot_be_added_now(known, base, tmp_path, monkeypatch):
+    everybody = {"teaching": Teaching(test=0.0, validation=0.0)}
+    with monkeypatch.context() as away:
+
+        def full(*_, **__):
+            raise StorageError("no room")
+
+        away.setattr(Adapters, "add", full)
+        with pytest.raises(StorageError):
+            tuned(known, base, tmp_path, **everybody)
+    steps = []
+    tuned(known, base, tmp_path, told=lambda *told: steps.append(told), **everybody)
+    assert steps == []  # nothing had to be trained again
+    assert Adapters(tmp_path / "adapters").usable("everybody")
 
 
 def test_a_run_goes_on_with_the_recipe_it_began_with(known, base, tmp_path):

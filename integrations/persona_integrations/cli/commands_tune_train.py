@@ -109,7 +109,8 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from persona_sdk.tuning.adapters import Adapters  # noqa: PLC0415 - loaded when used
     from persona_sdk.tuning.lessons import Teaching  # noqa: PLC0415 - loaded when used
-    from persona_sdk.tuning.tune import SYSTEM, Plan, tune  # noqa: PLC0415 - loaded when used
+    from persona_sdk.tuning.rows import SYSTEM  # noqa: PLC0415 - loaded when used
+    from persona_sdk.tuning.tune import Plan, tune  # noqa: PLC0415 - loaded when used
 
     _check(taught, template, dtype)
     plan = Plan(
@@ -198,7 +199,10 @@ def _not_lending(options: Globals, settings: Settings, registry: Registry, users
 
 
 def _report(made: Tuned, json: bool) -> None:
+    from persona_sdk.tuning.recipes import Recipe  # noqa: PLC0415 - loaded when used
+
     card, taught = made.card, made.lessons
+    stages = Recipe.model_validate(card.recipe).methods
     left_out = {"held_out": len(taught.held_out), "validation": len(taught.validation), "test": len(taught.test)}
     if json:
         emit_json({"folder": str(made.folder), "left_out": left_out, "card": card.model_dump(mode="json")})
@@ -206,7 +210,7 @@ def _report(made: Tuned, json: bool) -> None:
     console = output()
     minutes = f"{card.seconds / 60:.0f} min" if card.seconds >= 90 else f"{card.seconds:.0f} s"
     console.print(
-        f"{card.name}: {card.rows['train']:,} rows of {len(card.people):,} people, {_methods(made)} in {minutes}, "
+        f"{card.name}: {card.rows['train']:,} rows of {len(card.people):,} people, {stages} in {minutes}, "
         f"rank {card.rank}, base {one_line(card.base.name, 80)}"
     )
     for name, value in sorted(card.metrics.items()):
@@ -217,7 +221,3 @@ def _report(made: Tuned, json: bool) -> None:
     console.print(
         f"Next: `persona tune choose` measures it on {left_out['held_out'] + left_out['test']:,} choices left out."
     )
-
-
-def _methods(made: Tuned) -> str:
-    return " → ".join(stage["method"] for stage in made.card.recipe["stages"])

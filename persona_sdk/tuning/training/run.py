@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from persona_sdk.errors import InputError, PersonaError, TuningError
 from persona_sdk.models import utc_now
 from persona_sdk.tuning.cards import Base, Card, Rung, lineage, versions, write_card
-from persona_sdk.tuning.recipes import Recipe, Stage
-from persona_sdk.tuning.rows import Row, RowFormat, digest
+from persona_sdk.tuning.recipes import Recipe, Stage, Told
+from persona_sdk.tuning.rows import SYSTEM, Row, RowFormat, digest
 from persona_sdk.tuning.splits import halves
 from persona_sdk.tuning.training.bases import LOCAL, base_of, has_template, prepare
 from persona_sdk.tuning.training.curves import figures, write_history
@@ -39,13 +39,9 @@ from persona_sdk.tuning.training.machine import Machine, look
 from persona_sdk.tuning.training.stages import Setting, run_stage
 from persona_sdk.tuning.training.watching import Telling
 
-__all__ = ["Job", "Told", "begun_recipe", "is_main", "quiet", "shared", "train"]
-
-_log = logging.getLogger("persona_sdk")
+__all__ = ["Job", "begun_recipe", "is_main", "quiet", "shared", "train"]
 
 Made = TypeVar("Made")
-#: Is told of progress: the stage's number (from 1), of how many, its method, its step, of how many.
-Told = Callable[[int, int, str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Job:
     parent: tuple[Path, Card] | None = None
     cluster: tuple[str, ...] = ()
     prefix: str = "persona"
-    system: str = "You are a helpful assistant."
+    system: str = SYSTEM
     template: RowFormat = "chat"
     seed: int = 0
     machine: Machine = field(default_factory=look)
@@ -338,7 +334,7 @@ def _finish(work: Path, adapter: Path, card: Card, history: Mapping[str, Any]) -
 
 @contextmanager
 def _named_faults(job: Job) -> Iterator[None]:
-    """Say what to change when the machine is too small, or the numbers ran away."""
+    """Say what to change when the machine is too small."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
