@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from persona_sdk.errors import InputError
 from persona_sdk.signals import Signal, parse_signal
 
-__all__ = ["MAX_LINE", "Problem", "read_jsonl", "signal_from_row"]
+__all__ = ["MAX_LINE", "Problem", "read_jsonl", "read_lines", "read_rows", "signal_from_row"]
+
+T = TypeVar("T")
 
 #: Longest line read, in bytes: a line beyond it is reported and passed over, not loaded.
 MAX_LINE = 32 * 1024 * 1024
@@ -34,10 +36,33 @@ def read_jsonl(path: Path, *, tenant: str, user_id: str | None = None) -> Iterat
     Raises:
         InputError: the file cannot be opened.
     """
+    return read_lines(path, lambda row: signal_from_row(row, tenant=tenant, user_id=user_id))
+
+
+def read_rows(path: Path, make: Callable[[Any], T], *, field: str | None = None) -> tuple[list[T], list[Problem]]:
+    """Return what `make` makes of each line's JSON, and what is wrong with the others; see `read_lines`."""
+    rows: list[T] = []
+    problems: list[Problem] = []
+    for _, made in read_lines(path, make, field=field):
+        if isinstance(made, Problem):
+            problems.append(made)
+        else:
+            rows.append(made)
+    return rows, problems
+
+
+def read_lines(path: Path, make: Callable[[Any], T], *, field: str | None = None) -> Iterator[tuple[int, T | Problem]]:
+    """Read JSON Lines, yielding each line's end as a byte offset with what `make` makes of it, or its problem.
+
+    Blank lines are passed over; a line that cannot be read, or that `make` raises an InputError for, costs no other.
+
+    Raises:
+        InputError: the file cannot be opened; `field` says what named it.
+    """
     try:
         file = path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror})", field=field) from error
     with file:
         number = 0
         while line := _line(file):
@@ -46,7 +71,7 @@ def read_jsonl(path: Path, *, tenant: str, user_id: str | None = None) -> Iterat
                 yield file.tell(), Problem(number, f"longer than {MAX_LINE:,} bytes")
                 continue
             if line.strip():
-                yield file.tell(), _parse(line, number, tenant, user_id)
+                yield file.tell(), _parse(line, number, make)
 
 
 def _line(file: BinaryIO) -> bytes:
@@ -58,10 +83,9 @@ def _line(file: BinaryIO) -> bytes:
     return line
 
 
-def _parse(line: bytes, number: int, tenant: str, user_id: str | None) -> Signal | Problem:
+def _parse(line: bytes, number: int, make: Callable[[Any], T]) -> T | Problem:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
-        return signal_from_row(row, tenant=tenant, user_id=user_id)
+        return make(json.loads(line.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         return Problem(number, f"not UTF-8 at byte {error.start}")
     except json.JSONDecodeError as error:

@@ -8,7 +8,6 @@ them: *similar* by `Study.neighbours`, *sentences* by the cosine of embeddings o
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import time
@@ -21,7 +20,7 @@ from persona_sdk.errors import InputError
 from persona_sdk.evaluation._figures import rounded
 from persona_sdk.evaluation.choices import ChoiceRow
 from persona_sdk.inference import History, InferenceRequest, Inferrer, Population
-from persona_sdk.interchange import Problem
+from persona_sdk.interchange import Problem, read_rows
 from persona_sdk.language import Embedder
 from persona_sdk.signals import Signal
 from persona_sdk.similar import Study
@@ -116,22 +115,7 @@ def read_similarity_rows(path: Path) -> tuple[list[SimilarityRow], list[Problem]
     Raises:
         InputError: the file cannot be opened.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    rows: list[SimilarityRow] = []
-    problems: list[Problem] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_similarity_row(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))))
-        except ValueError as error:  # InputError and both decoding errors are ValueErrors
-            problems.append(Problem(number, str(error)))
-        except RecursionError:
-            problems.append(Problem(number, "nested too deeply"))
-    return rows, problems
+    return read_rows(path, _similarity_row)
 
 
 def _similarity_row(row: Any) -> SimilarityRow:

@@ -18,7 +18,7 @@ from persona_sdk.errors import InputError, ModelError
 from persona_sdk.evaluation._figures import rounded
 from persona_sdk.evaluation._tailoring_figures import Mean, mean_of, prefers
 from persona_sdk.evaluation.tailoring import Arm, Setup
-from persona_sdk.interchange import Problem, signal_from_row
+from persona_sdk.interchange import Problem, read_rows, signal_from_row
 from persona_sdk.language import LikelihoodModel, Messages
 from persona_sdk.memory import person_key
 from persona_sdk.models import Message
@@ -99,22 +99,7 @@ def read_neutral_rows(path: Path) -> tuple[list[Neutral], list[Problem]]:
     Raises:
         InputError: the file cannot be opened.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})", field="neutral") from error
-    rows: list[Neutral] = []
-    problems: list[Problem] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_neutral(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))))
-        except ValueError as error:  # InputError and both decoding errors are ValueErrors
-            problems.append(Problem(number, str(error)))
-        except RecursionError:
-            problems.append(Problem(number, "nested too deeply"))
-    return rows, problems
+    return read_rows(path, _neutral, field="neutral")
 
 
 def _neutral(row: Any) -> Neutral:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from persona_sdk.errors import InputError
-from persona_sdk.interchange import MAX_LINE, Problem
+from persona_sdk.interchange import Problem, read_lines
 from persona_sdk.models import Frozen, Identifier, Message
 from persona_sdk.signals import Text, input_error
 from persona_sdk.tuning.rows import Example, Origin
@@ -110,14 +110,7 @@ def read_dialogues(path: Path, *, tenant: str = "default") -> Iterator[Dialogue 
     Raises:
         InputError: the file cannot be opened.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    with file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _parse(line, number, tenant)
+    return (made for _, made in read_lines(path, lambda row: dialogue_from_row(row, tenant=tenant)))
 
 
 def turn_examples(dialogue: Dialogue) -> list[Example]:
@@ -141,23 +134,6 @@ def turn_examples(dialogue: Dialogue) -> list[Example]:
         )
         path = (*path, Message(role="assistant", content=turn.went_on_from))
     return made
-
-
-def _parse(line: bytes, number: int, tenant: str) -> Dialogue | Problem:
-    if len(line) > MAX_LINE:
-        return Problem(number, f"longer than {MAX_LINE:,} bytes")
-    try:
-        return dialogue_from_row(json.loads(line.decode("utf-8-sig")), tenant=tenant)
-    except UnicodeDecodeError as error:
-        return Problem(number, f"not UTF-8 at byte {error.start}")
-    except json.JSONDecodeError as error:
-        return Problem(number, f"not JSON at character {error.pos}: {error.msg}")
-    except RecursionError:
-        return Problem(number, "nested too deeply")
-    except InputError as error:
-        return Problem(number, str(error))
-    except ValueError:
-        return Problem(number, "not JSON: a number has too many digits")
 
 
 def _known(turn: Any) -> Any:
