@@ -51,7 +51,7 @@ class ArmFigures:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What saying somebody else's prefix instead of a person's own does to a model.
+    """What saying somebody else's prefix instead of a person's own does to a model; see `evaluation.tailoring`.
 
     `against` is "shuffled" for anybody else's, "contrary" for that of somebody with contrary traits. Over the `choices`
     for which the two prefixes differ, of the people who have such.
@@ -62,6 +62,7 @@ class Swap:
     against: str
     steer: Mean
     flips: Mean
+    fits: Mean
     choices: int
 
 

@@ -9,6 +9,8 @@ arms are asked about the same choices. Standard errors are over people.
                   nearer 0, how well a person is served depends less on how well the untuned model knew their taste
     steer         P(prefers the chosen answer | own prefix) − P(… | somebody else's), on choices where the two differ
     flips         share of these choices in which the preferred answer changes
+    fits          share of them whose margin is the larger one with the own prefix (½ for none larger): chance is ½. What
+                  makes one answer likelier whoever is asked, its wording, its length, is in both margins and cancels
     controlled    accuracy as it were if both answers were as long (`length_controlled`): the primary length control,
                   because it uses every pair. `matched`, of pairs alike in length only, assumes nothing, and stands by
     longer        how often the longer answer is the chosen one: what always taking it would achieve
@@ -302,20 +304,22 @@ class _Outcome:
     def _swap(self, arm: Arm, other: str, against: str) -> Swap:
         steer: list[float] = []
         flips: list[float] = []
+        fits: list[float] = []
         choices = 0
         margin = self._found[arm.model_name]
         for places in self._places.values():
             both = [(self._rows[arm.prefix][place], self._rows[other][place]) for place in places]
-            rights = [
-                (prefers(margin[_asked(own)]), prefers(margin[_asked(theirs)]))
+            pairs = [
+                (margin[_asked(own)], margin[_asked(theirs)])
                 for own, theirs in both
                 if own is not None and theirs is not None and own.prefix.text != theirs.prefix.text
             ]
-            if rights:
-                choices += len(rights)
-                steer.append(_mean([own - theirs for own, theirs in rights]))
-                flips.append(_mean([float(own != theirs) for own, theirs in rights]))
-        return Swap(arm.model_name, arm.prefix, against, mean_of(steer), mean_of(flips), choices)
+            if pairs:
+                choices += len(pairs)
+                steer.append(_mean([prefers(own) - prefers(theirs) for own, theirs in pairs]))
+                flips.append(_mean([float(prefers(own) != prefers(theirs)) for own, theirs in pairs]))
+                fits.append(_mean([prefers(own - theirs) for own, theirs in pairs]))
+        return Swap(arm.model_name, arm.prefix, against, mean_of(steer), mean_of(flips), mean_of(fits), choices)
 
     def _rights(self, arm: Arm) -> dict[str, list[float]]:
         rows, margin = self._rows[arm.prefix], self._found[arm.model_name]

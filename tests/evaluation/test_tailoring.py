@@ -88,11 +88,20 @@ def test_a_swap_is_measured_where_it_says_something_else(report):
     )
     assert shuffled.steer.value == pytest.approx((0.5 + 1.0) / 2)  # ann .75 − .25, bob 1 − 0
     assert shuffled.flips.value == 1.0
+    assert shuffled.fits.value == pytest.approx((0.75 + 1.0) / 2)  # what they are said to like is what they chose
     assert (shuffled.choices, shuffled.steer.people) == (6, 2)
     assert (contrary.choices, contrary.steer.people) == (4, 1)  # only ann has somebody contrary
     assert contrary.steer.value == pytest.approx(0.5)
     deaf = [s for s in report.swaps if s.model_name == "base"]
-    assert [(s.steer.value, s.flips.value) for s in deaf] == [(0.0, 0.0), (0.0, 0.0)]
+    assert [(s.steer.value, s.flips.value, s.fits.value) for s in deaf] == [(0.0, 0.0, 0.5), (0.0, 0.0, 0.5)]
+
+
+def test_what_makes_an_answer_likely_whoever_is_asked_cancels_in_fits():
+    asked = [*choices("ann", "red", "red", "blue"), *choices("bob", "blue")]
+    arms = arms_of({"tuned": Likes({"red": 5.0})}, ["gold", "shuffled:gold"])
+    (swap,) = evaluate_tailoring(asked, known(ann="red", bob="blue"), arms).swaps
+    assert (swap.steer.value, swap.flips.value) == (0.0, 0.0)  # red it is, told or not
+    assert (swap.fits.value, swap.fits.people) == (pytest.approx((2 / 3 + 1) / 2), 2)
 
 
 def test_a_swap_for_the_same_text_is_none():

@@ -65,7 +65,7 @@ def tailoring(console: Console, report: TailoringReport) -> None:
 
 def _swaps(console: Console, report: TailoringReport) -> None:
     console.print(Text("\nSomebody else's prefix instead", style="bold"))
-    numbers = ("steer", "±", "flips", "choices")
+    numbers = ("steer", "±", "flips", "fits", "±", "choices")
     table = simple_table("model", "prefix", "of", *numbers, right=numbers)
     whose = {"shuffled": "anybody else", "contrary": "somebody contrary"}
     for swap in report.swaps:
@@ -75,12 +75,15 @@ def _swaps(console: Console, report: TailoringReport) -> None:
             whose[swap.against],
             *_mean(swap.steer, signed=True),
             _percent(swap.flips.value),
+            *_mean(swap.fits),
             f"{swap.choices:,}",
         )
     console.print(table)
     console.print(
         "\nsteer: by how many points more the chosen answer is preferred with one's own prefix; flips: how often, in"
-        " per cent, the preferred answer changes. Of the choices for which the two prefixes differ."
+        " per cent, the preferred answer changes; fits: how often, in per cent, the own prefix speaks more for the chosen"
+        " answer than the other does, however likely the answers are in themselves (chance is 50). Of the choices for"
+        " which the two prefixes differ."
     )
 
 
