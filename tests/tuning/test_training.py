@@ -285,6 +285,16 @@ class TestRows:
         assert drawn(0, 1) != drawn(0, 2)
         assert sorted(drawn(1, 0)) == list(range(40))
 
+    def test_of_like_length_share_a_batch_and_steps_have_all_kinds(self):
+        from persona_sdk.tuning.training.data import Alike
+
+        lengths = [10] * 40 + [200] * 39 + [201]
+        order = list(Alike(8, lengths, 0))
+        steps = [[lengths[i] for i in order[at : at + 8]] for at in range(0, 80, 8)]
+        assert all(step == sorted(step, reverse=True) for step in steps)
+        assert steps[0][0] == 201  # whether memory is enough shows at once
+        assert sum(min(step) == 10 and max(step) >= 200 for step in steps) >= 9
+
     def test_make_no_stage_of_two_processes_fail(self, base, tmp_path):
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",

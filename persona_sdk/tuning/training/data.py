@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from jinja2 import TemplateError
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from torch.utils.data import Sampler
 
 from persona_sdk.errors import InputError
 from persona_sdk.tuning.recipes import Method
@@ -98,21 +98,30 @@ def _length(row: Mapping[str, Any], text: Text) -> int:
     return max(len(text.tokenizer(one, add_special_tokens=False)["input_ids"]) for one in whole)
 
 
-class Alike(LengthGroupedSampler):  # type: ignore[misc]  # transformers is read as untyped
-    """Rows of like length together, in an order that depends on seed and epoch only.
+class Alike(Sampler[int]):  # type: ignore[misc]  # torch is read as untyped
+    """Rows in an order that depends on seed and epoch only, in which a step's rows are drawn at random, then sorted.
 
-    The sampler of transformers draws from the global generator, so that a run that goes on after a kill would read
-    other rows than it would have, some of them twice.
+    So rows of like length share a device's batch, and little is padded, while a step still sees all kinds of rows. Were
+    steps, too, made of rows of like length, as `group_by_length` does it, each would teach one way of answering, and
+    less of a prefix would be learnt from as many rows. The longest row comes first: what it needs shows at once.
     """
 
     def __init__(self, size: int, lengths: Sequence[int], seed: int) -> None:
-        super().__init__(size, lengths=list(lengths))
-        self._seed, self._epoch = seed, 0
+        super().__init__()
+        self._size, self._lengths, self._seed, self._epoch = size, list(lengths), seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is drawn next; the trainer calls it."""
         self._epoch = epoch
 
+    def __len__(self) -> int:
+        return len(self._lengths)
+
     def __iter__(self) -> Iterator[int]:
-        self.generator = torch.Generator().manual_seed(self._seed + self._epoch)
-        return iter(super().__iter__())
+        # Its own generator: a run that goes on after a kill must read the rows that it would have read.
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        drawn = torch.randperm(len(self._lengths), generator=generator).tolist()
+        longest = drawn.index(max(drawn, key=self._lengths.__getitem__))
+        drawn[0], drawn[longest] = drawn[longest], drawn[0]
+        for start in range(0, len(drawn), self._size):
+            yield from sorted(drawn[start : start + self._size], key=self._lengths.__getitem__, reverse=True)

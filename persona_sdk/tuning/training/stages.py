@@ -1,7 +1,7 @@
 """One stage of training as TRL runs it. Reads top to bottom: the arguments, the trainer, the run, the best adapter.
 
-What is done beyond a plain TRL script: rows of like length share a batch; the reference's log-probabilities are
-computed once; activations are kept where memory allows; a checkpoint that a kill left half-written is thrown away.
+What is done beyond a plain TRL script: rows of like length share a device's batch; the reference's log-probabilities
+are computed once; activations are kept where memory allows; a checkpoint that a kill left half-written is thrown away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from persona_sdk.tuning.training.watching import SELECTION, Selecting
 __all__ = ["Setting", "run_stage"]
 
 #: Tokens that one device takes in a step, answers and padding included; the rest of a batch is accumulated.
-_TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384, "mps": 4096}
+_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _trainer(
         weights = list(stage.weights) or None
         preferring = {"beta": stage.beta, "loss_type": list(stage.losses), "loss_weights": weights}
         trainer = DPOTrainer(args=_one(DPOConfig(**arguments, **preferring, **reuses)), **given)
-    size = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps
+    size = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * setting.machine.processes
     trainer._get_train_sampler = lambda *_: Alike(size, data["length"], setting.text.seed)
     return trainer
 
