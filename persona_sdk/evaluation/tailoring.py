@@ -9,8 +9,8 @@ arms are asked about the same choices. Standard errors are over people.
                   nearer 0, how well a person is served depends less on how well the untuned model knew their taste
     steer         P(prefers the chosen answer | own prefix) − P(… | somebody else's), on choices where the two differ
     flips         share of these choices in which the preferred answer changes
-    fits          share of them whose margin is the larger one with the own prefix (½ for none larger): chance is ½. What
-                  makes one answer likelier whoever is asked, its wording, its length, is in both margins and cancels
+    fits          share of them whose margin is the larger one with the own prefix (½ for none larger); chance is ½.
+                  What makes one answer likelier whoever is asked, its wording, its length, is in both and cancels
     controlled    accuracy as it were if both answers were as long (`length_controlled`): the primary length control,
                   because it uses every pair. `matched`, of pairs alike in length only, assumes nothing, and stands by
     longer        how often the longer answer is the chosen one: what always taking it would achieve

@@ -81,8 +81,8 @@ def _swaps(console: Console, report: TailoringReport) -> None:
     console.print(table)
     console.print(
         "\nsteer: by how many points more the chosen answer is preferred with one's own prefix; flips: how often, in"
-        " per cent, the preferred answer changes; fits: how often, in per cent, the own prefix speaks more for the chosen"
-        " answer than the other does, however likely the answers are in themselves (chance is 50). Of the choices for"
+        " per cent, the preferred answer changes; fits: how often, in per cent, the own prefix speaks more for what was"
+        " chosen than the other does, however likely the answers are in themselves (chance is 50). Of the choices for"
         " which the two prefixes differ."
     )
 
