@@ -2,8 +2,9 @@
 
 The lowest rung is the base model with a persona in front. Above it come the adapter that everybody shares, that of a
 cluster for the people of the cluster, and one's own. Each is measured as it is served: with the system message of its
-rows, and the kind of prefix it was trained to read. An adapter trained under personas of single choices (the kind
-"pair") is measured with whole ones, for the persona of a choice that is asked about would tell the answer.
+rows, and with what the app says of a person in front, whichever adapter answers. That is the persona, as the tailor
+prompt_prefix has it, unless `Teaching.prefix` names another kind: an adapter that was trained to read something else
+is not told it when it serves, either.
 
 Whoever does not lend is measured for themselves alone: their choices decide what they are given, and nothing else.
 Whoever does not borrow is given no cluster's adapter, which is what similar people taught.
@@ -28,7 +29,7 @@ from persona_sdk.tuning.assignments import Assignment, Given
 from persona_sdk.tuning.building import Source
 from persona_sdk.tuning.cards import Card
 from persona_sdk.tuning.forgetting import owner_of
-from persona_sdk.tuning.lessons import Teaching, asked_alike
+from persona_sdk.tuning.lessons import Teaching, asked_anew
 from persona_sdk.tuning.likelihood import margins
 from persona_sdk.tuning.rows import Row
 from persona_sdk.tuning.rungs import Climb, Measured, climb
@@ -37,8 +38,6 @@ __all__ = ["Choosing", "Tunable", "candidates", "choose"]
 
 _log = logging.getLogger("persona_sdk")
 
-#: What is said of a person in front of the base model, and of models that read nothing that can be said at this point.
-_PERSONA, _PAIR = "persona", "pair"
 #: Kinds of prefixes that need something from outside, and the field of a `Knowledge` that holds it.
 _OUTSIDE = {"name": "names", "gold": "gold", "written": "written", "system": "system", "retrieved_similar": "similar"}
 
@@ -59,8 +58,8 @@ class Choosing:
     """What is chosen from, and how.
 
     `names` are the adapters to choose from, all of the tenant's that may be used if there are none. Of `teaching` the
-    seed, the options and the texts are used. `since` is when the first of the signals was read, None if they are read
-    now (see `Adapters.begin`). With `dry_run` nothing is recorded.
+    prefix, the seed, the options and the texts are used. `since` is when the first of the signals was read, None if
+    they are read now (see `Adapters.begin`). With `dry_run` nothing is recorded.
     """
 
     names: Sequence[str] = ()
@@ -87,12 +86,13 @@ def choose(
     measured. The table is that of those who lend. A file's people who were forgotten are left out, too.
 
     Raises:
-        InputError: there is nothing to choose from, nobody has a choice to measure on, a margin is no number, or an
-            adapter was replaced meanwhile.
+        InputError: there is nothing to choose from, nobody has a choice to measure on, a margin is no number, an
+            adapter was replaced meanwhile, or the prefix tells what was chosen, or takes texts that were not given.
         NotFoundError: there is no adapter of a name.
         ModelError: the model failed for everybody, or cannot be asked any more.
     """
     choosing = choosing or Choosing()
+    _check_prefix(choosing.teaching)
     cards = candidates(adapters, tenant, choosing.names)
     since = choosing.since or (None if choosing.dry_run else adapters.begin())
     folders = _folders(adapters, cards)
@@ -184,28 +184,26 @@ def _measured(
     done: Callable[[float], None],
 ) -> tuple[dict[str, tuple[Row, ...]], list[Measured]]:
     """Return everybody's choices to measure on, and how the rungs do on them."""
-    kinds = list(dict.fromkeys([_PERSONA, *(_kind(card, teaching) for card in cards)]))
     # The side that a run taught is of no matter any more: what is asked about is what was chosen.
-    alike = [replace(teaching, prefix=kind, training="chosen") for kind in kinds]
-    asked = dict(zip(kinds, asked_alike(source, inferrer, cards, alike, tenant=tenant), strict=True))
-    if not asked[_PERSONA]:
+    asked = asked_anew(source, inferrer, cards, replace(teaching, training="chosen"), tenant=tenant)
+    if not asked:
         raise InputError(
             "choices: there is none to measure on: that takes choices between two answers that no adapter has read,"
             " or people with four of them whom none was trained on",
             field="choices",
         )
-    people = {person_key(tenant, user): user for user in asked[_PERSONA]}
+    people = {person_key(tenant, user): user for user in asked}
     borrow = {user for user, consent in _consents(source, tenant, people.values()).items() if consent.borrow}
     plan = _Plan(cards, people, borrow)
-    work = _Work(model, asked, sum(len(asked[_PERSONA][user]) for users in plan.all() for user in users), done)
-    prefix = work.margins(None, _PERSONA, "", list(people.values()))
-    held_out = {user: rows for user, rows in asked[_PERSONA].items() if user in prefix}
+    work = _Work(model, asked, sum(len(asked[user]) for users in plan.all() for user in users), done)
+    prefix = work.margins(None, "", list(people.values()))
+    held_out = {user: rows for user, rows in asked.items() if user in prefix}
     rungs = [Measured("prefix", prefix)]
     for rung in ("shared", "cluster", "own"):
         found: dict[str, list[float]] = {}
         named: dict[str, str] = {}
         for card, users in plan.of(rung):
-            its = work.margins(card.name, _kind(card, teaching), card.system, [u for u in users if u in prefix])
+            its = work.margins(card.name, card.system, [user for user in users if user in prefix])
             found |= its
             named |= dict.fromkeys(its, card.name)
         if found:
@@ -248,14 +246,14 @@ class _Work:
     def __init__(
         self,
         model: Tunable,
-        asked: Mapping[str, Mapping[str, Sequence[Row]]],
+        asked: Mapping[str, Sequence[Row]],
         total: int,
         done: Callable[[float], None],
     ) -> None:
         self._model, self._asked, self._total, self._done = model, asked, max(1, total), done
         self._behind = 0
 
-    def margins(self, adapter: str | None, kind: str, system: str, users: Sequence[str]) -> dict[str, list[float]]:
+    def margins(self, adapter: str | None, system: str, users: Sequence[str]) -> dict[str, list[float]]:
         """Return the margins of those people for whom the model could say them.
 
         Raises:
@@ -265,7 +263,7 @@ class _Work:
         found: dict[str, list[float]] = {}
         failed: list[ModelError] = []
         for user in users:
-            rows = self._asked[kind][user]
+            rows = self._asked[user]
             try:
                 found[user] = margins(model, rows, system=system)
             except ModelError as error:
@@ -284,21 +282,15 @@ class _Work:
         return found
 
 
-def _kind(card: Card, teaching: Teaching) -> str:
-    """Return the kind of prefix that an adapter is measured with.
-
-    Raises:
-        InputError: it takes texts that were not given.
-    """
-    kind = _PERSONA if card.prefix == _PAIR else card.prefix
-    needed = _OUTSIDE.get(kind.removeprefix("shuffled:"))
-    if needed is not None and needed not in teaching.texts:
+def _check_prefix(teaching: Teaching) -> None:
+    kind = teaching.prefix.removeprefix("shuffled:")
+    if kind == "pair":
         raise InputError(
-            f"adapters: {card.name} was trained to read prefixes of the kind {card.prefix}, which are not known here;"
-            " name the other adapters, or train it to read personas",
-            field="adapters",
+            "prefix: the persona of a choice would tell what was chosen; measure with the kind persona", field="prefix"
         )
-    return kind
+    needed = _OUTSIDE.get(kind)
+    if needed is not None and needed not in teaching.texts:
+        raise InputError(f"prefix: {teaching.prefix} takes texts ({needed}), which were not given", field="prefix")
 
 
 def _consents(source: Source, tenant: str, users: Iterable[str]) -> dict[str, Consent]:

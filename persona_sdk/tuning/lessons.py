@@ -29,7 +29,7 @@ from persona_sdk.tuning.prefixes import Knowledge, PrefixOptions, prefixer
 from persona_sdk.tuning.rows import Example, Row
 from persona_sdk.tuning.splits import by_person, hold_out, split
 
-__all__ = ["Lessons", "Teaching", "asked_alike", "asked_anew", "lessons"]
+__all__ = ["Lessons", "Teaching", "asked_anew", "lessons"]
 
 #: Of people who are not trained on, so much of what they chose is asked, and the rest is what is known of them.
 _ASKED = 0.5
@@ -121,13 +121,6 @@ def asked_anew(
     were all read are left out; of those none of whose choices were, one half is asked. Whoever does not lend is asked,
     too: what is known of them is in front of their own questions only, and not in the population.
     """
-    return asked_alike(source, inferrer, cards, [teaching], tenant=tenant)[0]
-
-
-def asked_alike(
-    source: Source, inferrer: Inferrer, cards: Sequence[Card], teachings: Sequence[Teaching], *, tenant: str = "default"
-) -> list[dict[str, tuple[Row, ...]]]:
-    """Return what `asked_anew` does for each teaching: the same choices in the same order, each time."""
     read: dict[str, set[str]] = {}
     for card in cards:
         for person in card.people:
@@ -147,15 +140,11 @@ def asked_alike(
     lenders = {one.user_id for one in lent}
     behind = [one for one in known if one.user_id in lenders]
     population = inferrer.fit_population(tenant, histories_behind(source, behind)) if behind else None
-    made = []
-    for teaching in teachings:
-        knowledge = _knowledge(source, inferrer, population, teaching, known, tenant)
-        rows = build_rows(asked, prefixer(teaching.prefix, knowledge, teaching.options))
-        people: dict[str, list[Row]] = {}
-        for row in rows:
-            people.setdefault(row.example.user_id, []).append(row)
-        made.append({user: tuple(theirs) for user, theirs in people.items()})
-    return made
+    knowledge = _knowledge(source, inferrer, population, teaching, known, tenant)
+    people: dict[str, list[Row]] = {}
+    for row in build_rows(asked, prefixer(teaching.prefix, knowledge, teaching.options)):
+        people.setdefault(row.example.user_id, []).append(row)
+    return {user: tuple(theirs) for user, theirs in people.items()}
 
 
 def _examples(source: Source, tenant: str, own: str | None) -> list[Example]:

@@ -114,24 +114,33 @@ def test_each_is_read_as_it_is_served(adapters, added):
     added("paired", own="user1", prefix="pair", system="Be calm.")
     model = Rules({})
     chosen(adapters, model)
-    (base, *_), (shots, *_), (bare, *_), (paired, *_) = map(model.read, (None, "shared", "alike", "paired"))
-    assert "Likes user" in base[0]["content"]
-    assert "Be " not in base[0]["content"]
-    assert shots[0]["content"].startswith("Be kind.")
-    assert "Yes, " in shots[0]["content"]
-    assert "Likes user" not in shots[0]["content"]
-    assert [message["role"] for message in bare] == ["user"]
-    assert paired[0]["content"].startswith("Be calm.")
-    assert "Likes user1" in paired[0]["content"]
+    read = [model.read(name)[0][0]["content"] for name in (None, "shared", "alike", "paired")]
+    assert all("Likes user" in system for system in read)  # whatever they were trained to read: so it is when serving
+    assert [system.split("\n")[0] for system in read[1::2]] == ["Be kind.", "Be calm."]
+    assert not any("Be " in system for system in read[::2])
 
 
-def test_kinds_that_need_texts_are_measured_with_them_only(adapters, added):
-    added("shared", prefix="shuffled:name")
-    with pytest.raises(InputError, match="shared was trained to read prefixes of the kind shuffled:name, which are"):
-        chosen(adapters, Rules(WORTH))
-    names = {user: user.upper() for user in USERS}
+def test_an_app_that_says_something_else_in_front_measures_with_that(adapters, added):
+    added("shared", prefix="persona", system="Be kind.")
+    model = Rules({})
+    chosen(adapters, model, Choosing(teaching=Teaching(prefix="few_shot")))
+    for name in (None, "shared"):
+        assert "Yes, " in model.read(name)[0][0]["content"]
+        assert "Likes user" not in model.read(name)[0][0]["content"]
+    model = Rules({})
+    chosen(adapters, model, Choosing(teaching=Teaching(prefix="none")))
+    assert [message["role"] for message in model.read(None)[0]] == ["user"]
+
+
+def test_what_is_in_front_must_be_known_and_must_not_tell_the_answer(adapters, added):
+    added("shared", prefix="persona")
     model = Rules(WORTH)
-    chosen(adapters, model, Choosing(teaching=Teaching(texts={"names": names})))
+    with pytest.raises(InputError, match=r"shuffled:name takes texts \(names\), which were not given"):
+        chosen(adapters, model, Choosing(teaching=Teaching(prefix="shuffled:name")))
+    with pytest.raises(InputError, match="would tell what was chosen"):
+        chosen(adapters, model, Choosing(teaching=Teaching(prefix="pair")))
+    names = {user: user.upper() for user in USERS}
+    chosen(adapters, model, Choosing(teaching=Teaching(prefix="shuffled:name", texts={"names": names})))
     assert "name is 'USER" in model.read("shared")[0][0]["content"]
 
 
@@ -319,12 +328,11 @@ def test_real_adapters_are_measured_as_the_model_that_serves_them_finds_answers_
     model = TunedChat(adapters.folder, base=base, device="cpu", strict=True)
     found = choose(source, Contrastive(), adapters, model)
     asked = asked_anew(source, Contrastive(), adapters.cards(), Teaching())
-    bare = asked_anew(source, Contrastive(), adapters.cards(), Teaching(prefix="none"))
     for user, one in found.assignments.items():
         measured = {"prefix": margins(model.with_adapter(None), asked[user])}
         measured["shared"] = margins(model.with_adapter("shared"), asked[user], system="Be kind.")
         if user == "planted001":
-            measured["own"] = margins(model.with_adapter("mine"), bare[user])
+            measured["own"] = margins(model.with_adapter("mine"), asked[user])
         right = {rung: sum(m > 0 for m in its) / len(its) for rung, its in measured.items()}
         assert one.accuracy == pytest.approx(right, abs=1e-3)
         assert adapters.assigned("default", user) == one

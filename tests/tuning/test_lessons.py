@@ -9,7 +9,7 @@ from persona_sdk.models import Message
 from persona_sdk.signals import Preference
 from persona_sdk.testing import FakeMemory
 from persona_sdk.tuning.cards import Base, Card, lineage
-from persona_sdk.tuning.lessons import Teaching, asked_alike, asked_anew, lessons
+from persona_sdk.tuning.lessons import Teaching, asked_anew, lessons
 from persona_sdk.tuning.prefixes import PrefixOptions
 from tests.support.reading import Reads, choices, histories, people, readers
 
@@ -209,8 +209,7 @@ def test_nobody_lends():
 def test_each_kind_of_prefix_is_put_in_front_of_the_same_choices():
     source = people(6)
     kinds = [teaching(kind) for kind in ("persona", "none", "few_shot")]
-    personas, nothing, shots = asked_alike(source, Reads(), [], kinds)
-    assert personas == asked_anew(source, Reads(), [], kinds[0])
+    personas, nothing, shots = (asked_anew(source, Reads(), [], kind) for kind in kinds)
     for user in personas:
         asked = [row.example for row in personas[user]]
         assert asked == [row.example for row in nothing[user]] == [row.example for row in shots[user]]

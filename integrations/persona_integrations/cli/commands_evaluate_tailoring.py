@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from persona_integrations.cli import asking
-from persona_integrations.cli.commands_tune_rows import _texts
 from persona_integrations.cli.context import JsonOption, given
 from persona_integrations.cli.measuring import Work, measured
 from persona_integrations.cli.progress import waiting
 from persona_integrations.cli.terminal import complain, emit_json, output
+from persona_integrations.cli.tune_inputs import texts_about
 from persona_sdk.errors import InputError
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _told(texts: list[str] | None, kinds: Sequence[str]) -> dict[str, Any]:
         kind, _, file = text.partition("=")
         if kind not in _TEXTS or not file:
             raise InputError(f"--texts: must be KIND=FILE.json, KIND one of {', '.join(_TEXTS)}", field="--texts")
-        told.update(_texts(Path(file), kind))
+        told.update(texts_about(Path(file), kind))
         named.add(kind)
     for kind in (kind.removeprefix("shuffled:") for kind in kinds):
         if kind in _TEXTS and kind not in named:

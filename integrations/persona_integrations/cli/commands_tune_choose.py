@@ -9,10 +9,10 @@ import typer
 
 from persona_integrations.cli import asking
 from persona_integrations.cli.commands_tune_adapters import AdaptersOption, _open
-from persona_integrations.cli.commands_tune_train import _signals
 from persona_integrations.cli.context import JsonOption, given
 from persona_integrations.cli.progress import steps, waiting
 from persona_integrations.cli.terminal import complain, emit_json, output
+from persona_integrations.cli.tune_inputs import SeedOption, signals_from
 from persona_sdk.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ _Model: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="SPEC", help="The model that answers with them.", show_default="tuned:DIR of --adapters"),
 ]
-_Seed: TypeAlias = Annotated[int, typer.Option(metavar="S", help="The seed of what is drawn.")]
+_Prefix: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="What the app says of a person in front: persona, or none, few_shot and others of `tune rows`.",
+    ),
+]
 _DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Measure, and record nothing.")]
 _K: TypeAlias = Annotated[
     int | None,
@@ -55,7 +61,8 @@ def choose(  # noqa: PLR0913, PLR0917 - one parameter per option
     base: _Base = None,
     model: _Model = None,
     inferrer: asking.Inferrer = None,
-    seed: _Seed = 0,
+    prefix: _Prefix = "persona",
+    seed: SeedOption = 0,
     dry_run: _DryRun = False,
     json: JsonOption = False,
 ) -> None:
@@ -70,8 +77,8 @@ def choose(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     opened = _open(adapters)
     settings = given(ctx).settings(inferrer=inferrer)
-    wanted = choosing.Choosing(tuple(names or ()), Teaching(seed=seed), dry_run=dry_run)
-    with _signals(given(ctx), settings, source) as (signals, registry):
+    wanted = choosing.Choosing(tuple(names or ()), Teaching(prefix=prefix, seed=seed), dry_run=dry_run)
+    with signals_from(given(ctx), settings, source) as (signals, registry):
         cards = choosing.candidates(opened, settings.tenant, wanted.names)
         method = registry.inferrer(settings.inferrer, settings)
         tuned = _tunable(registry, model or f"tuned:{adapters}", base)
@@ -93,7 +100,7 @@ def choose(  # noqa: PLR0913, PLR0917 - one parameter per option
     output().print("Nothing was recorded (--dry-run)." if dry_run else f"Recorded in {adapters}.")
 
 
-def clusters(ctx: typer.Context, count: _K = None, seed: _Seed = 0, json: JsonOption = False) -> None:
+def clusters(ctx: typer.Context, count: _K = None, seed: SeedOption = 0, json: JsonOption = False) -> None:
     """Show groups of people who lean alike, as arguments for `persona tune train`.
 
     Only those who lend are in one, and of whom it is known what they lean to: `persona similar rebuild` learns it.
@@ -103,7 +110,7 @@ def clusters(ctx: typer.Context, count: _K = None, seed: _Seed = 0, json: JsonOp
     from persona_sdk.tuning.clusters import from_memory  # noqa: PLC0415 - loaded when used
 
     settings = given(ctx).settings()
-    with _signals(given(ctx), settings, None) as (memory, _), waiting("comparing people"):
+    with signals_from(given(ctx), settings, None) as (memory, _), waiting("comparing people"):
         leanings = from_memory(memory, settings.tenant)  # type: ignore[arg-type] # it is no file
         try:
             found = divided(leanings, count, seed)

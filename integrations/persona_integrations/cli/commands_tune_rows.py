@@ -17,6 +17,14 @@ from persona_integrations.cli import asking
 from persona_integrations.cli.context import JsonOption, check_user, given
 from persona_integrations.cli.progress import waiting
 from persona_integrations.cli.terminal import complain, emit_json, one_line, output
+from persona_integrations.cli.tune_inputs import (
+    SHOWN,
+    SeedOption,
+    TemplateOption,
+    TextsOption,
+    TrainingOption,
+    texts_about,
+)
 from persona_sdk.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -31,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["rows"]
 
-#: How many broken lines are shown one by one.
-_SHOWN = 20
 _RETRIEVED = ("retrieved", "retrieved_similar")
 
 _Out: TypeAlias = Annotated[
@@ -51,10 +57,6 @@ _Prefix: TypeAlias = Annotated[
         "retrieved, retrieved_similar, system, or shuffled:KIND for somebody else's.",
     ),
 ]
-_Training: TypeAlias = Annotated[
-    str, typer.Option(metavar="T", help="Which answer is taught under its persona: chosen, rejected, all, none.")
-]
-_Template: TypeAlias = Annotated[str, typer.Option(metavar="T", help="chat messages, or plain text.")]
 _Users: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--users", metavar="U", help="Only this person; may be given again.", show_default="everyone"),
@@ -63,14 +65,9 @@ _Own: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="U", help="Only this person, for their own adapter, whether they lend or not."),
 ]
-_Texts: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.json", help="Texts by user id for name, gold and written; one text for system."),
-]
 _System: TypeAlias = Annotated[
     str, typer.Option(metavar="TEXT", help="The system message of conversations without one.", show_default="none")
 ]
-_Seed: TypeAlias = Annotated[int, typer.Option(metavar="S", help="The seed of what is shuffled.")]
 _Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")]
 
 
@@ -80,15 +77,15 @@ def rows(  # noqa: PLR0913, PLR0917 - one parameter per option
     source: _From = None,
     form: _Form = "preference",
     prefix: _Prefix = "persona",
-    training: _Training = "chosen",
-    template: _Template = "chat",
+    training: TrainingOption = "chosen",
+    template: TemplateOption = "chat",
     users: _Users = None,
     own: _Own = None,
-    texts: _Texts = None,
+    texts: TextsOption = None,
     system: _System = "",
     inferrer: asking.Inferrer = None,
     model: asking.Model = None,
-    seed: _Seed = 0,
+    seed: SeedOption = 0,
     force: _Force = False,
     json: JsonOption = False,
 ) -> None:
@@ -287,7 +284,7 @@ class _Maker:
         if wanted.prefix == "retrieved_similar":
             known["similar"] = self._similar(list(people))
         if wanted.needs_texts and wanted.texts is not None:
-            known.update(_texts(wanted.texts, wanted.prefix.removeprefix("shuffled:")))
+            known.update(texts_about(wanted.texts, wanted.prefix.removeprefix("shuffled:")))
         consents = {user: consent for user in people if (consent := self._consent(user)) is not None}
         return Knowledge(tenant=tenant, examples=people, consents=consents, **known)
 
@@ -316,34 +313,6 @@ class _Read:
     problems: list[Problem]
 
 
-def _texts(file: Path, kind: str) -> Mapping[str, Any]:
-    """Read texts about people, as a part of a `Knowledge`.
-
-    Raises:
-        InputError: the file cannot be read, or holds something else.
-    """
-    try:
-        held = jsonlib.loads(file.read_text("utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})", field="--texts") from error
-    except (ValueError, RecursionError):
-        raise InputError(f"{file}: is not JSON in UTF-8", field="--texts") from None
-    if kind == "system":
-        if isinstance(held, str):
-            return {"system": held}
-        raise InputError(f"{file}: must hold one text for --prefix system", field="--texts")
-    if not isinstance(held, dict) or not all(_is_text(text) for text in held.values()):
-        raise InputError(f"{file}: must hold an object: a text, or a list of sentences, by user id", field="--texts")
-    if kind == "gold":
-        return {"gold": {user: (text,) if isinstance(text, str) else tuple(text) for user, text in held.items()}}
-    joined = {user: text if isinstance(text, str) else "\n".join(text) for user, text in held.items()}
-    return {"names" if kind == "name" else kind: joined}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-
-
 @contextmanager
 def _unwritable(out: Path) -> Iterator[None]:
     try:
@@ -368,11 +337,11 @@ def _write(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 def _report(out: Path, wanted: _Wanted, made: _Made, json: bool) -> None:
     account = made.as_dict(out, wanted)
     left_out = account["left_out"]
-    for problem in made.problems[:_SHOWN]:
+    for problem in made.problems[:SHOWN]:
         complain(f"line {problem.line}: {problem.message}")
-    if len(made.problems) > _SHOWN:
-        complain(f"and {len(made.problems) - _SHOWN:,} more lines that could not be used (--json lists them all)")
-    for user in made.unknown[:_SHOWN]:
+    if len(made.problems) > SHOWN:
+        complain(f"and {len(made.problems) - SHOWN:,} more lines that could not be used (--json lists them all)")
+    for user in made.unknown[:SHOWN]:
         complain(f"there are no signals of {one_line(user, 80)}; is the id spelt right?")
     complain(
         f"{out} holds people's text: `persona forget` does not reach it, so delete it once it has been used, and "

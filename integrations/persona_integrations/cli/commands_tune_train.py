@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args
 
@@ -11,21 +9,16 @@ import typer
 
 from persona_integrations.cli import asking
 from persona_integrations.cli.commands_tune_adapters import AdaptersOption
-from persona_integrations.cli.context import Globals, JsonOption, check_user, given
-from persona_integrations.cli.progress import training
-from persona_integrations.cli.terminal import complain, emit_json, one_line, output
-from persona_sdk.errors import InputError, NotFoundError
+from persona_integrations.cli.context import JsonOption, check_user, given
+from persona_integrations.cli.progress import training as shown
+from persona_integrations.cli.terminal import emit_json, one_line, output
+from persona_integrations.cli.tune_inputs import SeedOption, TemplateOption, TrainingOption, signals_from
+from persona_sdk.errors import InputError
 
 if TYPE_CHECKING:
-    from persona_sdk.hooks import Registry
-    from persona_sdk.settings import Settings
-    from persona_sdk.tuning.building import Source
     from persona_sdk.tuning.tune import Tuned
 
 __all__ = ["train"]
-
-#: How many broken lines are shown one by one.
-_SHOWN = 20
 
 _Name: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="What the adapter will be called.", show_default=False)
@@ -48,10 +41,6 @@ _Minutes: TypeAlias = Annotated[
 _Prefix: TypeAlias = Annotated[
     str, typer.Option(metavar="KIND", help="What is said of the person, as in `tune rows`; none for nothing.")
 ]
-_Training: TypeAlias = Annotated[
-    str, typer.Option(metavar="T", help="Which answer is taught under its persona: chosen, rejected, all, none.")
-]
-_Template: TypeAlias = Annotated[str, typer.Option(metavar="T", help="chat messages, or plain text.")]
 _Own: TypeAlias = Annotated[
     str | None, typer.Option("--for", metavar="USER", help="One person's own adapter, from their choices alone.")
 ]
@@ -66,7 +55,6 @@ _System: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Said in conversations without a system message.", show_default="a plain one"),
 ]
-_Seed: TypeAlias = Annotated[int, typer.Option(metavar="S", help="The seed of what is drawn.")]
 _Length: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=16, help="Most tokens of a row.", show_default="the longest row's")
 ]
@@ -86,8 +74,8 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     recipe: _Recipe = "auto",
     minutes: _Minutes = None,
     prefix: _Prefix = "persona",
-    taught: _Training = "chosen",
-    template: _Template = "chat",
+    training: TrainingOption = "chosen",
+    template: TemplateOption = "chat",
     own: _Own = None,
     cluster: _Cluster = None,
     parent: _Parent = None,
@@ -97,7 +85,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     max_length: _Length = None,
     dtype: _Dtype = None,
     save_memory: _Save = False,
-    seed: _Seed = 0,
+    seed: SeedOption = 0,
     replace: _Replace = False,
     json: JsonOption = False,
 ) -> None:
@@ -112,12 +100,12 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     from persona_sdk.tuning.rows import SYSTEM  # noqa: PLC0415 - loaded when used
     from persona_sdk.tuning.tune import Plan, tune  # noqa: PLC0415 - loaded when used
 
-    _check(taught, template, dtype)
+    _check(training, template, dtype)
     plan = Plan(
         base=base,
         recipe=recipe,
         minutes=minutes,
-        teaching=Teaching(prefix=prefix, training=cast("Any", taught), seed=seed),
+        teaching=Teaching(prefix=prefix, training=cast("Any", training), seed=seed),
         template=cast("Any", template),
         system=SYSTEM if system is None else system,
         own=None if own is None else check_user(own),
@@ -129,73 +117,25 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
         replace=replace,
     )
     settings = given(ctx).settings(inferrer=inferrer, model=model)
-    with _signals(given(ctx), settings, source, own) as (signals, registry):
+    with signals_from(given(ctx), settings, source, own) as (signals, registry):
         method = registry.inferrer(settings.inferrer, settings)
-        with training(name) as told:
+        with shown(name) as told:
             made = tune(name, signals, method, Adapters(adapters), plan, tenant=settings.tenant, told=told)
     _report(made, json)
 
 
-def _check(taught: str, template: str, dtype: str | None) -> None:
+def _check(training: str, template: str, dtype: str | None) -> None:
     """Raise for what cannot be meant, before anything is read."""
     from persona_sdk.tuning.building import Training  # noqa: PLC0415 - loaded when used
     from persona_sdk.tuning.rows import RowFormat  # noqa: PLC0415 - loaded when used
 
     for option, value, allowed in (
-        ("--taught", taught, get_args(Training)),
+        ("--training", training, get_args(Training)),
         ("--template", template, get_args(RowFormat)),
         ("--dtype", dtype or "float32", ("float32", "bfloat16")),
     ):
         if value not in allowed:
             raise InputError(f"{option}: must be one of {', '.join(allowed)}", field=option)
-
-
-@contextmanager
-def _signals(
-    options: Globals, settings: Settings, file: Path | None, own: str | None = None
-) -> Iterator[tuple[Source, Registry]]:
-    """Open where signals are read: memory, or a file whose bad lines are named.
-
-    Who does not lend, as memory knows it if there is one, is left out of a file, too; `own` is not.
-    """
-    from persona_sdk.hooks import PluginHost  # noqa: PLC0415 - loaded when used
-
-    registry = PluginHost(settings).registry
-    try:
-        if file is None:
-            options.open().close()  # says so where there is no database, and makes none
-            memory = registry.memory(settings.memory, settings)
-            try:
-                yield memory, registry
-            finally:
-                memory.close()
-            return
-        from persona_sdk.tuning.examples import histories_from_jsonl  # noqa: PLC0415 - loaded when used
-
-        histories, problems = histories_from_jsonl(file, tenant=settings.tenant)
-        refused = _not_lending(options, settings, registry, {one.user_id for one in histories} - {own})
-        histories = [one for one in histories if one.user_id not in refused]
-        if refused:
-            complain(f"{len(refused):,} people in the file do not lend; they are left out")
-        for problem in problems[:_SHOWN]:
-            complain(f"line {problem.line}: {problem.message}")
-        if len(problems) > _SHOWN:
-            complain(f"and {len(problems) - _SHOWN:,} more lines that could not be used")
-        yield histories, registry
-    finally:
-        registry.close()
-
-
-def _not_lending(options: Globals, settings: Settings, registry: Registry, users: Iterable[str]) -> set[str]:
-    try:
-        options.open().close()
-    except NotFoundError:
-        return set()  # there is no memory, and nobody's consent is known
-    memory = registry.memory(settings.memory, settings)
-    try:
-        return {user for user in users if not memory.consent(settings.tenant, user).lend}
-    finally:
-        memory.close()
 
 
 def _report(made: Tuned, json: bool) -> None:

@@ -60,7 +60,7 @@ def test_trains_one_persons_own_and_says_so(empty, base, signals, tmp_path):
         (("x", "--recipe", "best"), "there is none called 'best'"),
         (("x", "--base", "nowhere"), "nothing is downloaded"),
         (("x", "--dtype", "int4"), "--dtype: must be one of float32, bfloat16"),
-        (("x", "--taught", "both"), "--taught: must be one of"),
+        (("x", "--training", "both"), "--training: must be one of"),
         (("x", "--for", "planted001", "--cluster", "planted002"), "no cluster"),
         (("x", "--for", "nobody"), "nothing is known that this person chose"),
     ],
