@@ -1,194 +1,252 @@
-"""Does a tuned model follow a persona it has never seen? Made-up people with one planted trait each, a real model.
+"""Does a tuned model follow a persona it has never seen? Made-up people who each like one style, a real model.
 
-    python benchmarks/bench_tailoring.py [--quick] [--seeds 0 1 2] [--rows 320] [--base local] [--json FILE]
+    python benchmarks/bench_tailoring.py [--quick] [--seeds 0 1 2] [--personas planted|inferred] [--json FILE]
 
-Personas are not given but inferred: from the training choices of those who are trained on, and from half the choices
-of those who are not, who are then asked the other half. People who are measured are not in training, and are asked
-questions that are not in training either. For each seed two models are tuned on the same rows, SFT and then DPO on
-disjoint halves: PT with the inferred personas in front (arXiv 2501.11549), the other without them; both are then given
-the same persona text.
+Every question has an answer in each of eight styles; a person takes the one in theirs (`simulation.styled`), 5 % noise.
+The persona is one sentence about the style ("planted"), or what was inferred from other choices of that person
+("inferred"). For each seed two models are tuned on the same rows with the same recipe, SFT and then DPO on disjoint
+halves: PT with personas in front (arXiv 2501.11549), the other without; both are then given the same persona text.
 
-Accuracy is the share of choices where the mean log probability of a token of the chosen answer is the higher one.
+Nobody who is measured is in training. They are asked what was asked in training, with all eight answers about, and
+questions that no one has asked. Accuracy is the share of choices whose chosen answer has the higher mean log
+probability of a token; *fits* compares a choice with itself under two personas (see `evaluation.tailoring`). Texts are
+judged as well: *in style* is the share of answers written to taught questions that are nearest, of the eight planted
+answers, to the one in the person's style.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import arguments, machine, say
 
 from persona_plugins.lora.chat import TunedChat
+from persona_sdk.evaluation.tailoring import Setup, TailoringReport, arms_of, evaluate_tailoring
+from persona_sdk.evaluation.tailoring_text import text_figures
 from persona_sdk.hooks import PluginHost
 from persona_sdk.inference import History
 from persona_sdk.models import Message
 from persona_sdk.settings import Settings
-from persona_sdk.simulation.planted import TRAITS, PlantedPerson, people
+from persona_sdk.simulation.planted import TOPICS, TRAITS, PlantedPerson
+from persona_sdk.simulation.styled import styled_people, write_styled
 from persona_sdk.tuning.adapters import Adapters
-from persona_sdk.tuning.lessons import Lessons, Teaching, asked_anew, lessons
-from persona_sdk.tuning.likelihood import margins
+from persona_sdk.tuning.building import build_rows, personas_from, shown
+from persona_sdk.tuning.examples import examples_of
+from persona_sdk.tuning.prefixes import Knowledge, prefixer
 from persona_sdk.tuning.recipes import Recipe, Stage
-from persona_sdk.tuning.rows import SYSTEM, Row
+from persona_sdk.tuning.rows import SYSTEM, Example, Row
 from persona_sdk.tuning.training.machine import look
 from persona_sdk.tuning.training.run import Job, train
 
-QUESTION = "How do I get rust off a bicycle chain?"
 #: Questions asked in training, and others.
 TAUGHT, NEW = range(20), range(20, 30)
+#: Of nobody's; what the models say to it is in the report.
+QUESTION = "How do I get rust off a bicycle chain?"
+KINDS = {"planted": "gold", "inferred": "persona"}
 
 
-def made_up(seed: int, size: Mapping[str, int]) -> tuple[list[PlantedPerson], list[PlantedPerson]]:
-    """Return people to train on and people to measure, with different questions."""
-    taught = people(size["taught"], size["choices"], topics=TAUGHT, noise=0.05, plain=0.9, seed=seed)
-    new = people(size["measured"], size["choices"], topics=NEW, noise=0.05, plain=0.9, seed=1000 + seed)
-    return taught, [replace(one, user_id=f"new{one.user_id}", choices=_renamed(one)) for one in new]
+@dataclass(frozen=True)
+class World:
+    """The rows to train on, what is known of those who are measured, and what they are asked, by what is asked."""
+
+    rows: Mapping[str, Sequence[Row]]
+    people: Sequence[PlantedPerson]
+    knowledge: Knowledge
+    asked: Mapping[str, Sequence[Example]]
 
 
-def _renamed(person: PlantedPerson) -> tuple[Any, ...]:
-    name = f"new{person.user_id}"
-    return tuple(one.model_copy(update={"user_id": name, "id": f"new{one.id}"}) for one in person.choices)
-
-
-def histories(persons: Sequence[PlantedPerson]) -> list[History]:
-    return [History(one.user_id, one.choices) for one in persons]
-
-
-def asked(persons: Sequence[PlantedPerson], inferrer: Any, seed: int, each: int) -> dict[str, list[Row]]:
-    """Return the same questions under each prefix, a few of each person of whom a persona is known."""
-    found = {}
-    for kind in ("persona", "none", "shuffled:persona"):
-        rows = asked_anew(histories(persons), inferrer, [], Teaching(prefix=kind, seed=seed))
-        found[kind] = {row.example.id: row for theirs in rows.values() for row in theirs[:each]}
-    known = [name for name, row in found["persona"].items() if row.prefix.text]
-    say(f"{len(known)} of {len(found['persona'])} questions are asked of people with a persona")
-    return {kind: [rows[name] for name in known] for kind, rows in found.items()}
-
-
-def measured(model: Any, rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Any]]:
-    """Return accuracy under each prefix, as a share with its standard error over people."""
-    found = {}
-    for kind, of_kind in rows.items():
-        started = time.monotonic()
-        right = [margin > 0 for margin in margins(model, of_kind, system=SYSTEM)]
-        people_ = sorted({row.example.user_id for row in of_kind})
-        shares = [
-            statistics.fmean(r for r, row in zip(right, of_kind, strict=True) if row.example.user_id == user)
-            for user in people_
-        ]
-        found[kind] = {
-            "accuracy": round(statistics.fmean(right), 4),
-            "standard_error": round(statistics.stdev(shares) / len(shares) ** 0.5, 4),
-            "choices": len(right),
-            "people": len(people_),
-            "seconds": round(time.monotonic() - started, 1),
-        }
-    return found
-
-
-def recipe_of(rows: int, each: int) -> Recipe:
-    """Return SFT on so many rows and DPO on a fifth as many, of the `each` rows that a half has."""
-    sft = Stage(method="sft", batch=8, epochs=rows / each, patience=0)
-    dpo = Stage(
-        method="dpo",
-        batch=8,
-        epochs=rows / 5 / each,
-        learning_rate=2e-4,
-        patience=0,
-        losses=("sigmoid", "sft"),
-        weights=(1.0, 0.5),
+def made_up(seed: int, options: Any) -> World:
+    """Return people to train on and others to measure; of the latter the first choices are what is known of them."""
+    size = options.size
+    taught = styled_people(size["taught"], size["choices"], topics=TAUGHT, noise=0.05, seed=seed)
+    measured = _renamed(styled_people(size["measured"], 12 + size["each"], topics=TAUGHT, seed=1000 + seed), "")
+    others = _renamed(styled_people(size["measured"], size["each"], topics=NEW, seed=2000 + seed), "-new")
+    known = [*_examples(taught), *(one for person in measured for one in _examples([person])[:12])]
+    knowledge = _knowledge([*taught, *measured], taught, known, options.personas)
+    made = prefixer(KINDS[options.personas], knowledge)
+    teaching = _examples(taught)
+    return World(
+        rows={"pt": build_rows(teaching, made), "plain": build_rows(teaching, made, "none")},
+        people=measured,
+        knowledge=knowledge,
+        asked={
+            "taught questions": [one for person in measured for one in _examples([person])[12:]],
+            "new questions": _examples(others),
+        },
     )
-    return Recipe(name="bench", stages=(sft, dpo), halves=True, evaluations=3)
 
 
-def tuned(name: str, taught: Lessons, options: Any, seed: int, folder: Path) -> tuple[float, dict[str, Any]]:
+def _renamed(people: Sequence[PlantedPerson], mark: str) -> list[PlantedPerson]:
+    """Return the same people under names that nobody in training has; `mark` tells their choices apart."""
+    renamed = []
+    for one in people:
+        user = f"measured-{one.user_id}"
+        choices = [c.model_copy(update={"user_id": user, "id": f"measured{mark}-{c.id}"}) for c in one.choices]
+        renamed.append(replace(one, user_id=user, choices=tuple(choices)))
+    return renamed
+
+
+def _examples(people: Sequence[PlantedPerson]) -> list[Example]:
+    return [example for one in people for example in examples_of("default", one.user_id, one.choices)]
+
+
+def _knowledge(
+    people: Sequence[PlantedPerson], taught: Sequence[PlantedPerson], known: Sequence[Example], personas: str
+) -> Knowledge:
+    if personas == "planted":
+        return Knowledge(gold={one.user_id: (TRAITS[one.trait][2],) for one in people})
+    settings = Settings.load(database_url="sqlite://")
+    inferrer = PluginHost(settings).registry.inferrer("contrastive", settings)
+    population = inferrer.fit_population("default", [History(one.user_id, one.choices) for one in taught])
+    histories = [History(one.user_id, one.choices) for one in people]
+    return Knowledge(personas=personas_from(histories, inferrer, population, known), examples=shown(known))
+
+
+def tuned(name: str, rows: Sequence[Row], seed: int, options: Any, folder: Path) -> tuple[float, dict[str, Any]]:
     """Train an adapter and put it among the adapters; return how long it took, and what its card says."""
-    recipe = recipe_of(options.rows, len(taught.train) // 2)
-    job = Job(name, options.base, recipe, seed=seed, machine=look(), system=SYSTEM)
+    half = len(rows) // 2
+    stages = (
+        Stage(method="sft", batch=4, epochs=options.sft / half, patience=0),
+        Stage(
+            method="dpo", batch=4, epochs=options.dpo / half, patience=0, losses=("sigmoid", "sft"), weights=(1.0, 0.5)
+        ),
+    )
+    recipe = Recipe(name="bench", stages=stages, halves=True, evaluations=1)
     started = time.monotonic()
-    last = [""]
 
     def told(number: int, stages: int, method: str, step: int, steps: int) -> None:
-        line = f"{name}: {method} {step}/{steps}, {time.monotonic() - started:.0f} s"
-        if step % 5 == 0 and line != last[0]:
-            last[0] = line
-            say(line)
+        if step % 5 == 0:
+            say(f"{name}: {method} {step}/{steps}, {time.monotonic() - started:.0f} s")
 
-    made, card = train(job, taught.train, taught.validation[:24], folder / f"work-{name}", told)
+    job = Job(name, options.base, recipe, seed=seed, machine=look(), system=SYSTEM)
+    made, card = train(job, rows, [], folder / f"work-{name}", told)
     Adapters(folder / "adapters").add(made, card)
     return time.monotonic() - started, {"recipe": recipe.model_dump(mode="json"), "metrics": dict(card.metrics)}
 
 
-def one_seed(seed: int, options: Any, size: Mapping[str, int], folder: Path) -> dict[str, Any]:
-    settings = Settings.load(database_url="sqlite://")
-    inferrer = PluginHost(settings).registry.inferrer("contrastive", settings)
-    taught_people, new_people = made_up(seed, size)
-    rows = asked(new_people, inferrer, seed, size["each"])
-    report: dict[str, Any] = {"seed": seed, "arms": {}}
+def one_seed(seed: int, options: Any, folder: Path) -> dict[str, Any]:
+    """Train both models, and measure them and the base."""
+    world = made_up(seed, options)
+    trained = {name: tuned(f"{name}-{seed}", rows, seed, options, folder) for name, rows in world.rows.items()}
     model = TunedChat(folder / "adapters", base=options.base, system=SYSTEM, dtype=look().dtype, max_tokens=80)
-    report["arms"]["base"] = {"measured": measured(model.with_adapter(None), rows)}
-    say(f"seed {seed} base: {short(report['arms']['base'])}")
-    for name, training in (("pt", "chosen"), ("plain", "none")):
-        teaching = Teaching(prefix="persona", training=training, seed=seed, test=0.0)
-        taught = lessons(histories(taught_people), inferrer, teaching)
-        took, card = tuned(f"{name}-{seed}", taught, options, seed, folder)
-        arm = {"measured": measured(model.with_adapter(f"{name}-{seed}"), rows), "seconds": round(took), **card}
-        report["arms"][name] = arm
-        say(f"seed {seed} {name}: {short(arm)}, trained in {took:.0f} s")
-    report["said"] = {name: said(model, name and f"{name}-{seed}", rows["persona"]) for name in ("", "pt", "plain")}
-    return report
+    models = {"base": model.with_adapter(None), **{name: model.with_adapter(f"{name}-{seed}") for name in trained}}
+    kind = KINDS[options.personas]
+    figures: dict[str, dict[str, dict[str, float | None]]] = {}
+    for what, asked in world.asked.items():
+        arms = arms_of(models, [kind, f"shuffled:{kind}"])
+        found = evaluate_tailoring(asked, world.knowledge, arms, Setup(system=SYSTEM))
+        figures[what] = {name: of_model(found, name, kind) for name in models}
+        for name, row in figures[what].items():
+            say(f"seed {seed}, {what}, {name}: {row}")
+    return {
+        "seed": seed,
+        "trained": {name: {"seconds": round(took), **card} for name, (took, card) in trained.items()},
+        "figures": figures,
+        "text": {name: written(one, world, kind) for name, one in models.items()},
+        "said": {name: said(one, world, kind) for name, one in models.items()},
+    }
 
 
-def said(model: TunedChat, adapter: str, rows: Sequence[Row]) -> dict[str, str]:
-    """Return answers to a question of nobody's, under the persona text of one person of each trait."""
-    found = {}
-    for row in rows:
-        note = row.prefix.text.splitlines()[2]
-        if note in found:
-            continue
-        new = row.model_copy(update={"example": row.example.model_copy(update={"prompt": _question()})})
-        answer = model.with_adapter(adapter or None).invoke(new.conversation(SYSTEM))
-        found[note] = str(answer.content)
-    return dict(list(found.items())[: 2 * len(TRAITS)])
+def of_model(found: TailoringReport, name: str, kind: str) -> dict[str, float | None]:
+    """Return one model's accuracy under each prefix, and what swapping the persona does."""
+    own, none, other = (found.arms[f"{name}/{of}"] for of in (kind, "none", f"shuffled:{kind}"))
+    swap = next(one for one in found.swaps if one.model_name == name)
+    figures = {
+        "own": own.accuracy["all"].value,
+        "none": none.accuracy["all"].value,
+        "other": other.accuracy["all"].value,
+        "own, error": own.accuracy["all"].standard_error,
+        "own, like length": own.controlled.value,
+        "fits": swap.fits.value,
+    }
+    return {label: None if value is None else round(value, 3) for label, value in figures.items()}
 
 
-def _question() -> Any:
-    return (Message(role="user", content=QUESTION),)
+def written(model: Any, world: World, kind: str) -> dict[str, Any]:
+    """Let a model answer a taught question for two people of each trait, and judge the texts."""
+    asked = world.people[: 2 * len(TRAITS)]
+    examples = [_examples([person])[-1] for person in asked]
+    answers = _answers(model, examples, world, kind)
+    right = [style_of(one, answer) == who.trait for who, one, answer in zip(asked, examples, answers, strict=True)]
+    text = text_figures(answers)
+    return {"in style": statistics.fmean(right), "words": text.words, "repeats": text.repetition, "looped": text.looped}
 
 
-def short(arm: Mapping[str, Any]) -> str:
-    return ", ".join(f"{kind} {found['accuracy']:.2f}" for kind, found in arm["measured"].items())
+def said(model: Any, world: World, kind: str) -> dict[str, dict[str, str]]:
+    """Return what a model says to one person of each trait: to the last question of theirs, and to nobody's."""
+    people = world.people[: len(TRAITS)]
+    theirs = [_examples([person])[-1] for person in people]
+    nobodys = [one.model_copy(update={"prompt": (Message(role="user", content=QUESTION),)}) for one in theirs]
+    answers = iter(_answers(model, [*theirs, *nobodys], world, kind))
+    told: dict[str, dict[str, str]] = {person.trait: {} for person in people}
+    for examples in (theirs, nobodys):
+        for person, example in zip(people, examples, strict=True):
+            told[person.trait][example.question] = next(answers)
+    return told
+
+
+def _answers(model: Any, examples: Sequence[Example], world: World, kind: str) -> list[str]:
+    makes = prefixer(kind, world.knowledge)
+    rows = [Row(example=one, prefix=makes.prefix(one)) for one in examples]
+    return [str(answer.content) for answer in model.batch([row.conversation(SYSTEM) for row in rows])]
+
+
+def style_of(example: Example, answer: str) -> str:
+    """Return the trait in whose style the planted answer is that an answer is nearest to."""
+    topic = next(i for i, (question, *_) in enumerate(TOPICS) if question == example.question)
+    near = {trait: difflib.SequenceMatcher(None, write_styled(topic, trait), answer).ratio() for trait in TRAITS}
+    return max(near, key=lambda trait: near[trait])
+
+
+def table(reports: Sequence[Mapping[str, Any]]) -> None:
+    """Print the mean over seeds of every figure, and the lowest and highest."""
+    for what, models in reports[0]["figures"].items():
+        print(f"\n{what}")
+        for name, figures in models.items():
+            cells = [f"{label} {_over([one['figures'][what][name][label] for one in reports])}" for label in figures]
+            print(f"  {name:6}" + "   ".join(cells))
+    print("\nanswers to taught questions")
+    for name, figures in reports[0]["text"].items():
+        cells = [f"{label} {_over([one['text'][name][label] for one in reports])}" for label in figures]
+        print(f"  {name:6}" + "   ".join(cells))
+    took = [one["trained"][name]["seconds"] for one in reports for name in one["trained"]]
+    print(f"\ntrained in {min(took)} to {max(took)} s each")
+
+
+def _over(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.2f} ({min(known):.2f}–{max(known):.2f})" if known else "–"
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", type=int, default=320, help="that SFT learns from; DPO learns from a fifth as many")
+    parser.add_argument("--personas", choices=list(KINDS), default="planted")
+    parser.add_argument("--sft", type=int, default=440, help="rows that SFT learns from")
+    parser.add_argument("--dpo", type=int, default=24, help="pairs that DPO learns from")
     parser.add_argument("--base", default="local")
     options = parser.parse_args()
-    size = {"taught": 48, "choices": 24, "measured": 24, "each": 4}
+    options.size = {"taught": 48, "choices": 24, "measured": 24, "each": 2}
     if options.quick:
-        size = {"taught": 16, "choices": 12, "measured": 8, "each": 2}
-        options.seeds, options.rows = options.seeds[:1], min(options.rows, 32)
+        options.size = {"taught": 16, "choices": 12, "measured": 8, "each": 1}
+        options.seeds, options.sft, options.dpo = options.seeds[:1], min(options.sft, 32), min(options.dpo, 8)
     reports = []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            reports.append(one_seed(seed, options, size, Path(folder)))
+            reports.append(one_seed(seed, options, Path(folder)))
         if options.json:
             options.json.write_text(json.dumps({"machine": machine(), "reports": reports}, indent=1))
-    print(f"\n{machine()}\n{'':8}{'own persona':>16}{'no persona':>16}{'another’s':>16}")
-    for arm in ("base", "pt", "plain"):
-        cells = []
-        for kind in ("persona", "none", "shuffled:persona"):
-            values = [report["arms"][arm]["measured"][kind]["accuracy"] for report in reports]
-            cells.append(f"{statistics.fmean(values):.3f} ({min(values):.2f}–{max(values):.2f})")
-        print(f"{arm:8}" + "".join(f"{cell:>16}" for cell in cells))
+    print(f"\n{machine()}")
+    table(reports)
 
 
 if __name__ == "__main__":

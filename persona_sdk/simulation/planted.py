@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from persona_sdk.signals import Preference
 
-__all__ = ["TRAITS", "PlantedPerson", "people", "write_answer"]
+__all__ = ["TOPICS", "TRAITS", "PlantedPerson", "people", "write_answer"]
 
 #: Each planted trait: the dimension, the side of it that is liked, and how one would say so.
 TRAITS: Mapping[str, tuple[str, bool, str]] = {
@@ -36,8 +36,8 @@ _OPENINGS = {
 }  # fmt: skip
 _CLOSINGS = ("You are doing wonderfully, keep going!", "I am cheering for you, well done for trying!")
 
-#: A question and three things to say about it, a line each.
-_TOPICS = tuple(
+#: A question and three things to say about it.
+TOPICS = tuple(
     tuple(line.split(" | "))
     for line in """
 How do I descale a kettle? | Boil equal parts of vinegar and water | Leave it for half an hour | Rinse it twice
@@ -85,7 +85,7 @@ class PlantedPerson:
 
 def write_answer(topic: int, style: Mapping[str, bool]) -> str:
     """Write the answer to a topic in a style: each of "long", "warm", "formal" and "list" on or off."""
-    _, *points = _TOPICS[topic]
+    _, *points = TOPICS[topic]
     said = points if style["long"] else points[:1]
     body = "\n".join(f"- {p}" for p in said) if style["list"] else ". ".join(said) + "."
     opening = _OPENINGS[style["warm"], style["formal"]][topic % 2]
@@ -95,42 +95,29 @@ def write_answer(topic: int, style: Mapping[str, bool]) -> str:
 
 
 def people(
-    count: int,
-    choices: int = 20,
-    *,
-    topics: int | range = len(_TOPICS),
-    noise: float = 0.1,
-    plain: float = 0.0,
-    seed: int = 0,
+    count: int, choices: int = 20, *, topics: int = len(TOPICS), noise: float = 0.1, seed: int = 0
 ) -> list[PlantedPerson]:
-    """Make up people, their traits in turn from `TRAITS`, choosing between answers to `topics`: so many, or which.
+    """Make up people, their traits in turn from `TRAITS`, choosing between answers to the first `topics` questions.
 
     Three of four choices are between answers that differ in what the person cares about; of the others either is
-    taken. With the noise that makes the best possible accuracy 1/8 + 3/4 · (1 − noise). `plain` is how often both
-    answers are in the usual style in a respect that the person does not care about.
+    taken. With the noise that makes the best possible accuracy 1/8 + 3/4 · (1 − noise).
     """
     rng = random.Random(seed)  # noqa: S311 - a seeded draw
     names = list(TRAITS)
-    asked = range(min(topics, len(_TOPICS))) if isinstance(topics, int) else topics
     return [
-        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, asked, noise, plain), rng))
+        PlantedPerson(f"planted{i:03d}", trait, _choices(f"planted{i:03d}", trait, (choices, topics, noise), rng))
         for i, trait in ((i, names[i % len(names)]) for i in range(count))
     ]
 
 
-def _choices(
-    user_id: str, trait: str, size: tuple[int, range, float, float], rng: random.Random
-) -> tuple[Preference, ...]:
-    count, topics, noise, plain = size
+def _choices(user_id: str, trait: str, size: tuple[int, int, float], rng: random.Random) -> tuple[Preference, ...]:
+    count, topics, noise = size
     dimension, liked, _ = TRAITS[trait]
     made = []
     for i in range(count):
-        topic = topics[rng.randrange(len(topics))]
+        topic = rng.randrange(min(topics, len(TOPICS)))
         first = {d: rng.random() < 0.5 for d in _DIMENSIONS}
         second = {d: rng.random() < 0.5 for d in _DIMENSIONS}
-        for d, usual in _USUAL.items():
-            if plain and d != dimension and rng.random() < plain:
-                first[d] = second[d] = usual
         second[dimension] = first[dimension] != (rng.random() < _DIFFERING)
         if first == second:
             other = rng.choice([d for d in _DIMENSIONS if d != dimension])
@@ -143,7 +130,7 @@ def _choices(
             Preference(
                 id=f"{user_id}-{i}",
                 user_id=user_id,
-                prompt=_TOPICS[topic][0],
+                prompt=TOPICS[topic][0],
                 chosen=write_answer(topic, chosen),
                 rejected=write_answer(topic, rejected),
             )
@@ -151,7 +138,5 @@ def _choices(
     return tuple(made)
 
 
-#: How answers are written where nobody cares.
-_USUAL = {"long": True, "warm": False, "formal": False, "list": False}
 #: Share of choices between answers that differ in what the person cares about.
 _DIFFERING = 0.75
