@@ -25,7 +25,7 @@ from langchain_core.prompt_values import PromptValue
 from persona_sdk.errors import InputError, PluginTypeError
 from persona_sdk.models import Message
 
-__all__ = ["as_chunk", "from_langchain", "read_input", "text_of", "to_langchain"]
+__all__ = ["as_chunk", "content_text", "from_langchain", "read_input", "text_of", "to_langchain", "valid_text"]
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (HumanMessage, "user"),
@@ -51,6 +51,25 @@ def read_input(given: Any) -> Sequence[BaseMessage]:
     if isinstance(given, Sequence) and not isinstance(given, bytes | bytearray):
         return convert_to_messages(given)
     raise InputError(f"a chat is text, messages or a prompt, not {type(given).__name__}; wrap the model, not its chain")
+
+
+def content_text(content: Any, number: int, reader: str) -> str:
+    """Return the text of an OpenAI-shaped content, for models that read nothing else.
+
+    Raises:
+        InputError: message `number` has a part that is no text, which `reader` ("local models", say) cannot read.
+    """
+    if content is None or isinstance(content, str):
+        return valid_text(content or "")
+    for part in content:
+        if part.get("type") != "text":
+            raise InputError(f"message {number}: has a part that is no text; {reader} read text", field="messages")
+    return valid_text("".join(str(part.get("text", "")) for part in content))
+
+
+def valid_text(text: str) -> str:
+    """Return text that is valid UTF-8: half a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def from_langchain(message: BaseMessage) -> Message:

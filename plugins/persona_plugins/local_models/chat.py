@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, Runn
 
 from persona_plugins.local_models import files, likelihoods, structured
 from persona_plugins.local_models.server import Kept, Loaded, Options, loaded
-from persona_sdk.errors import InputError
+from persona_sdk.chat.messages import content_text, valid_text
 from persona_sdk.language import LogLikelihood, Messages
 
 __all__ = ["ChatLocal"]
@@ -79,7 +79,7 @@ class ChatLocal(BaseChatModel):
         Raises:
             ModelError: a conversation leaves no room for an answer.
         """
-        conversations = [(self._conversation(messages), _valid(answer)) for messages, answer in asked]
+        conversations = [(self._conversation(messages), valid_text(answer)) for messages, answer in asked]
         # More answers at a time than threads to compute them would only take turns, and take longer.
         return likelihoods.score(self._model(), conversations, min(self.n_parallel, self._threads()))
 
@@ -147,10 +147,11 @@ class ChatLocal(BaseChatModel):
         """Return the conversation as llama.cpp takes it: text only."""
         conversation: list[dict[str, Any]] = []
         for number, message in enumerate(convert_to_openai_messages(list(messages)), start=1):
-            conversation.append({"role": message["role"], "content": _text(message.get("content"), number)})
+            text = content_text(message.get("content"), number, "local models")
+            conversation.append({"role": message["role"], "content": text})
         system = (_SYSTEM if not self.path else "") if self.system is None else self.system
         if system and not any(message["role"] in ("system", "developer") for message in conversation):
-            conversation.insert(0, {"role": "system", "content": _valid(system)})
+            conversation.insert(0, {"role": "system", "content": valid_text(system)})
         return conversation
 
     def _chunk(self, part: Mapping[str, Any]) -> AIMessageChunk:
@@ -194,20 +195,6 @@ def _pulled(push: Callable[[Callable[[dict[str, Any]], bool]], None]) -> Iterato
             yield part
     finally:
         stopped = True
-
-
-def _text(content: Any, number: int) -> str:
-    if content is None or isinstance(content, str):
-        return _valid(content or "")
-    for part in content:
-        if part.get("type") != "text":
-            raise InputError(f"message {number}: has a part that is no text; local models read text", field="messages")
-    return _valid("".join(str(part.get("text", "")) for part in content))
-
-
-def _valid(text: str) -> str:
-    """Return text that is valid UTF-8: half a surrogate pair becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _processors() -> int:

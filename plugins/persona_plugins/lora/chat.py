@@ -20,6 +20,7 @@ from persona_plugins.lora.batching import Asked, Part
 from persona_plugins.lora.loading import require_torch
 from persona_plugins.lora.sampling import Sampling
 from persona_plugins.lora.serving import Options, Served, base_folder, served
+from persona_sdk.chat.messages import content_text, valid_text
 from persona_sdk.errors import InputError
 from persona_sdk.language import LogLikelihood, Messages
 from persona_sdk.pipeline import contained
@@ -96,7 +97,7 @@ class TunedChat(BaseChatModel):
         """
         here = self._served()
         name = self._named(adapter)
-        conversations = [(self._conversation(messages, name, here), _valid(answer)) for messages, answer in asked]
+        conversations = [(self._conversation(messages, name, here), valid_text(answer)) for messages, answer in asked]
         return here.log_likelihoods(conversations, name, strict=self.strict)
 
     def batch(
@@ -216,11 +217,12 @@ class TunedChat(BaseChatModel):
         """Return the conversation as a chat template takes it: roles and text."""
         conversation: list[dict[str, Any]] = []
         for number, message in enumerate(convert_to_openai_messages(list(messages)), start=1):
-            conversation.append({"role": message["role"], "content": _text(message.get("content"), number)})
+            text = content_text(message.get("content"), number, "tuned models")
+            conversation.append({"role": message["role"], "content": text})
         if not any(message["role"] in ("system", "developer") for message in conversation):
             system = here.pool.system(adapter) if adapter and self.system is None else self.system
             if system:
-                conversation.insert(0, {"role": "system", "content": _valid(system)})
+                conversation.insert(0, {"role": "system", "content": valid_text(system)})
         return conversation
 
 
@@ -300,17 +302,3 @@ def _result(chunk: ChatGenerationChunk) -> ChatResult:
         content=said.content, usage_metadata=said.usage_metadata, response_metadata=said.response_metadata
     )
     return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def _text(content: Any, number: int) -> str:
-    if content is None or isinstance(content, str):
-        return _valid(content or "")
-    for part in content:
-        if part.get("type") != "text":
-            raise InputError(f"message {number}: has a part that is no text; tuned models read text", field="messages")
-    return _valid("".join(str(part.get("text", "")) for part in content))
-
-
-def _valid(text: str) -> str:
-    """Return text that is valid UTF-8: half a surrogate pair becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
