@@ -1,13 +1,10 @@
-"""Asking models: the real client against a server on loopback that fails in every way, and the tolerant parser."""
+"""Asking models: the real client against a server on loopback that fails in every way."""
 
-import json
 import logging
 import threading
 import time
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from langchain_core.language_models import FakeListChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, ValidationError
@@ -15,8 +12,6 @@ from pydantic import BaseModel, Field, ValidationError
 from persona_sdk import calling
 from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import ModelError
-from persona_sdk.faults import is_transient, retry_after
-from persona_sdk.lenient import problems, read
 from persona_sdk.testing.memory_strategies import in_threads
 from tests.support.asking import Kept
 from tests.support.openai_server import openai_server
@@ -244,33 +239,6 @@ def test_a_models_own_exception_is_raised_as_ours():
         assert SECRET not in str(caught.value)
 
 
-def test_what_counts_as_transient():
-    class ReadTimeoutError(Exception):
-        pass
-
-    class RefusedError(Exception):
-        status_code = 400
-
-    class BrokeError(Exception):
-        status_code, code = 429, "insufficient_quota"
-
-    assert all(map(is_transient, [TimeoutError(), ConnectionResetError(), ReadTimeoutError()]))
-    assert not any(map(is_transient, [RefusedError(), BrokeError(), ValueError(), FileNotFoundError()]))
-
-    class Response:
-        headers = None
-
-    Response.headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
-
-    BrokeError.response = Response()
-    assert retry_after(BrokeError()) == 0  # long past
-    Response.headers = {"retry-after-ms": "1500"}
-    assert retry_after(BrokeError()) == 1.5
-    for odd in ("soon", "nan", "inf", "-3", ""):
-        Response.headers = {"retry-after": odd}
-        assert retry_after(BrokeError()) == 0
-
-
 # Limits
 
 
@@ -392,87 +360,7 @@ def test_accounts_are_exact_from_many_threads(server):
     assert (spent.calls, spent.known, spent.retried, spent.failed) == (8 * 4, 8 * 5, 8, 8)
 
 
-# The tolerant parser
-
-words = st.text(max_size=30)
-prose = st.lists(words | st.sampled_from("{ } [ ] \" ' ``` , : “ ” \\ <think> {'a': [1, null".split()), max_size=8).map(
-    " ".join
-)
-weathers = st.builds(Weather, place=st.text(st.characters(exclude_categories=["Cs"])), degrees=st.integers(-90, 60))
-
-
-@given(text=prose | st.text())
-@example("[" * 100_000)
-@example("{'a':" * 5000)
-@example('{"place": "\\ud800", "degrees": 1,}')
-@example('{"place": "x", "degrees": ' + "9" * 5000 + "}")
-def test_the_parser_never_raises_and_returns_what_the_schema_accepts(text):
-    found = read(text, Weather)
-    assert found is None or Weather.model_validate_json(found.model_dump_json()) == found
-    assert SECRET not in problems(text + SECRET, Weather)
-
-
-@given(weather=weathers, before=prose, after=prose, indent=st.sampled_from([None, 2]), ascii_only=st.booleans())
-def test_valid_json_in_prose_is_found(weather, before, after, indent, ascii_only):
-    dumped = json.dumps(weather.model_dump(), indent=indent, ensure_ascii=ascii_only)
-    assert read(f"{before}\n{dumped}\n{after}", Weather) == weather
-
-
-@given(weather=weathers, cut=st.integers(1, 200))
-def test_what_was_cut_off_is_the_same_or_nothing(weather, cut):
-    dumped = json.dumps(weather.model_dump())
-    assert read(dumped[:-cut], Weather) in (None, weather)
-
-
-@given(weather=weathers)
-def test_python_literals_are_read(weather):
-    assert read(f"answer = {weather.model_dump()!r}", Weather) == weather
-
-
-class Rating(BaseModel):
-    score: int
-    sure: bool = True
-    notes: list[str] = []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"score": 4, "sure": fal', None),  # the default would be a lie
-        ('{"score": 4', None),  # or 42?
-        ('{"score": 4, "notes": ["a", "b", "c', Rating(score=4, notes=["a", "b"])),
-        ("{'score': 4, 'sure': False, 'notes': ['it's', None,]}", None),
-        ("{'score': 4, 'sure': False, 'notes': ['it's',]}", Rating(score=4, sure=False, notes=["it's"])),
-        ('{"result": {"score": 4}}', Rating(score=4)),
-        ('[{"score": 4}]', Rating(score=4)),
-        ('[{"score": 4}, {"score": 5}]', None),  # which one?
-        ('Like {"score": 1}? No: {"score": 4}', Rating(score=4)),
-        ('```json\n{"score": 4}\n```\nnot {"score": 1}', Rating(score=4)),
-        ('{"score": NaN}', None),
-        ('{"score": 4, "notes": ["a\nb"]}', Rating(score=4, notes=["a\nb"])),
-        ("__import__('os').system('true')", None),
-        ("{score: 4}", Rating(score=4)),
-        ("", None),
-    ],
-)
-def test_what_is_forgiven_and_what_is_not(text, expected):
-    assert read(text, Rating) == expected
-
-
-@pytest.mark.parametrize("unit", ["{", "[", '{"', "['", "```{", "{}"])
-def test_a_megabyte_of_garbage_is_soon_given_up(unit):
-    for text in ((unit * 1_000_000)[:1_000_000], "\n" * 900_000 + (unit * 100_000)[:100_000]):
-        begin = time.monotonic()
-        assert read(text, Weather) is None
-        assert time.monotonic() - begin < 5  # it is less than one; without bounds it would be minutes
-
-
-def test_problems_name_fields_of_the_schema_only():
-    class Table(BaseModel):
-        rows: dict[str, int]
-
-    told = problems(json.dumps({"rows": {SECRET: "many"}}), Table)
-    assert told == "rows.?: int_parsing"
+# Many threads
 
 
 def test_a_name_in_the_journal_does_not_block_threads_on_each_other(server):

@@ -1,57 +1,25 @@
 """Learning from many people at once: side by side, through faults, Ctrl-C and kill, with nothing asked twice."""
 
 import math
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel
 
 from persona_sdk import Personalizer, learning
-from persona_sdk.calling import Caller, Limits
 from persona_sdk.errors import InputError, ModelError
 from persona_sdk.inference import HeldOutChoice, Inference, InferenceRequest, Inferrer, Population
 from persona_sdk.language import Spent
 from persona_sdk.memory import Memory
 from persona_sdk.testing import FakeMemory, make_trait
-from tests.support.interrupts import heed_ctrl_c
+from tests.support.learning import Asks, asked, made, pending, say
 from tests.support.openai_server import openai_server
 from tests.support.people import InCode
 
 LONG = 60.0
 SECRET = "what Ann said in confidence"
 ROOT = Path(__file__).parents[2]
-
-
-class Liking(BaseModel):
-    likes: str
-
-
-class Asks(Inferrer):
-    """Asks a model what each utterance says, and takes its word for it; `before` runs first."""
-
-    name = "asks"
-
-    def __init__(self, url, before=lambda request: None, **limits):
-        model = ChatOpenAI(model="m", base_url=url, api_key="none", max_retries=0, timeout=30)
-        self.caller, self.before = Caller(model, name="m", limits=Limits(**{"concurrency": 8, **limits})), before
-
-    def infer(self, request):
-        self.before(request)
-        traits = []
-        for n, said in enumerate(s for s in request.signals if s.kind == "utterance"):
-            answer = self.caller.ask([{"role": "user", "content": said.text}], Liking, request.journal)
-            if answer is not None:
-                traits.append(make_trait(f"said:{n}", answer.likes, kind="style", stated=True))
-        return Inference(tuple(traits), note="asked")
-
-    def spent(self):
-        return self.caller.spent()
 
 
 @pytest.fixture
@@ -64,26 +32,6 @@ def server():
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path / 'persona.db'}"
-
-
-def made(inferrer, url):
-    plugin = InCode(inferrer=inferrer)
-    return Personalizer(url, plugins=[plugin], inferrer=inferrer.name, learning="manual", options={})
-
-
-def say(personalizer, people=8, each=2):
-    for n in range(people):
-        for k in range(each):
-            personalizer.said(f"user {n}", f"User {n} likes thing {k}.", id=f"{n}-{k}")
-
-
-def asked(server):
-    return [r["messages"][0]["content"] for r in server.requests]
-
-
-def pending(url):
-    with Personalizer(url, learning="manual") as p:
-        return [one.user_id for one in p._memory.pending("default")]
 
 
 # Side by side
@@ -346,82 +294,3 @@ def test_a_memory_that_keeps_no_answers_works_as_well(server):
         assert p.learn_pending() == 2
         p.learn("user 0")
         assert (p.spent().calls, p.spent().known) == (3, 0)
-
-
-# Processes that end before their time
-
-RUN = """
-import sys
-from persona_sdk import Personalizer
-sys.path.insert(0, sys.argv[3])
-from tests.sdk.test_learning_many import Asks, made
-
-class Tells(Asks):
-    def infer(self, request):
-        inner = request.journal.put
-        request.journal.put = lambda answers: (inner(answers), print(*answers, flush=True))
-        return super().infer(request)
-
-with made(Tells(sys.argv[2]), sys.argv[1]) as p:
-    try:
-        p.learn_pending(workers=4)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        sys.exit(3)
-"""
-
-
-def run(url, server):
-    command = [sys.executable, "-c", RUN, url, server.url, str(ROOT)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_ctrl_c)  # noqa: PLW1509
-
-
-def test_what_was_answered_before_a_kill_is_not_asked_again(server, url):
-    """Killed twice in mid-run: no answer that was kept is asked for again, and everyone is learnt."""
-    reply = server.reply
-    server.reply = lambda request: time.sleep(0.02) or reply(request)
-    with made(Asks(server.url), url) as p:
-        say(p, 15, 4)
-    kept = set()
-    for turn in range(2):
-        with run(url, server) as process:
-            kept |= {process.stdout.readline().strip() for _ in range(12)}
-            process.send_signal(signal.SIGKILL)
-            kept |= set(process.stdout.read().rpartition("\n")[0].split())
-        time.sleep(0.1)  # the server answers those it was still asked by the dead
-        assert len(server.requests) - len(kept) <= 4 * (turn + 1)  # those under way, one a worker
-    lost = len(server.requests) - len(kept)
-    assert 24 <= len(kept) < 60
-    with made(Asks(server.url), url) as p:
-        p.learn_pending(workers=4)
-        assert all(len(p.persona(f"user {n}").traits) == 4 for n in range(15))
-        assert p.spent().calls <= 60 - len(kept)
-    assert len(server.requests) <= 60 + lost
-    assert set(asked(server)) == {f"User {n} likes thing {k}." for n in range(15) for k in range(4)}
-    assert pending(url) == []
-
-
-def test_ctrl_c_stops_promptly_and_leaves_nothing_half_done(server, url):
-    with made(Asks(server.url), url) as p:
-        say(p, 12, 1)
-    server.fail(*[None] * 6, *["slow"] * 50)
-    with run(url, server) as process:
-        for _ in range(6):
-            process.stdout.readline()
-        while len(server.requests) < 10:  # four hang
-            time.sleep(0.01)
-        time.sleep(0.2)
-        begin = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=LONG)
-        assert time.monotonic() - begin < 5
-    assert (process.returncode, out) == (3, "interrupted\n"), err
-    assert len(server.requests) == 10  # nobody else was begun
-    server.faults.clear()
-    assert len(pending(url)) == 6
-    with made(Asks(server.url), url) as p:
-        assert all(len(p.versions(f"user {n}")) <= 1 for n in range(12))
-        assert p.learn_pending(workers=4) == 6
-        assert p.spent().calls == 6
-        assert all(len(p.persona(f"user {n}").traits) == 1 for n in range(12))

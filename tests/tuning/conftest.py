@@ -1,9 +1,11 @@
-"""A registry of adapters, what adds to it, and one that is filled."""
+"""A registry of adapters, what adds to it, and one that is filled; a tiny base, and a finished training on it."""
 
 import pytest
 
 from persona_sdk.tuning.adapters import Adapters
 from tests.support.adapters import card_of, key, lora
+from tests.support.tiny import tiny_base
+from tests.tuning.training_runs import job, rows
 
 
 @pytest.fixture
@@ -37,3 +39,16 @@ def family(add):
     add("own-ann", "abcde", own="a", parent="cluster")
     add("own-eve", "abcde", own="e", parent="shared")
     add("other", "xyz")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("training") / "base")
+
+
+@pytest.fixture(scope="session")
+def finished(base, tmp_path_factory):
+    """A run from beginning to end: its folder and its card."""
+    from persona_sdk.tuning.training.run import train
+
+    return train(job(base, seed=0), rows(), rows(2, first=8), tmp_path_factory.mktemp("training") / "work")

@@ -13,7 +13,9 @@ from persona_sdk.simulation.planted import TRAITS, people
 from persona_sdk.tuning.recipes import Recipe, Stage
 from persona_sdk.tuning.rows import Example, Origin, Prefix, Row
 
-__all__ = ["RECIPE", "job", "main", "rows"]
+__all__ = ["DPO", "RECIPE", "ROOT", "SFT", "history", "job", "losses", "main", "rows"]
+
+ROOT = Path(__file__).parents[2]
 
 RECIPE = Recipe(
     name="small",
@@ -23,6 +25,9 @@ RECIPE = Recipe(
     halves=True,
     evaluations=3,
 )
+
+SFT = Recipe(name="one", stages=(Stage(method="sft", batch=8, patience=0),), rank=4, evaluations=2)
+DPO = Recipe(name="one", stages=(Stage(method="dpo", batch=8, patience=0),), rank=4, evaluations=2)
 
 
 def rows(count: int = 8, choices: int = 8, *, first: int = 0) -> list[Row]:
@@ -44,6 +49,15 @@ def job(base: Path, recipe: Recipe = RECIPE, **more: Any) -> Any:
     from persona_sdk.tuning.training.run import Job
 
     return Job("small", str(base), recipe, machine=look("float32"), **more)
+
+
+def history(folder: Path) -> Any:
+    """Return what was logged, by stage."""
+    return json.loads((folder / "history.json").read_text())
+
+
+def losses(log: list[dict[str, Any]]) -> list[float]:
+    return [entry["loss"] for entry in log if "loss" in entry]
 
 
 def main(base: str, work: str, stage: int, step: int) -> None:

@@ -7,39 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persona_plugins.abductive.hypotheses import COMMON, common, distinct, hypothesis, subject_of
+from persona_plugins.abductive.hypotheses import COMMON, common, subject_of
 from persona_plugins.abductive.inferrer import Abductive
 from persona_plugins.abductive.sources import Sources
 from persona_plugins.abductive.state import AbductiveScorer
 from persona_plugins.contrastive.inferrer import Contrastive
 from persona_plugins.contrastive.scorer import ContrastiveScorer
-from persona_sdk.inference import History, InferenceRequest, PairPersonas
-from persona_sdk.language import Spent
-from persona_sdk.signals import Preference, choices_of
+from persona_sdk.inference import History
+from persona_sdk.signals import choices_of
 from persona_sdk.testing.inferrer_contract import InferrerContract
 from persona_sdk.verification import verify
+from tests.plugins.abductive.people import Proposes, person, population, request
 
 LENGTH = next(h.statement for h in common() if h.key == "style:length")
-
-
-def person(user_id, count=20, *, likes_short=True, start=0):
-    made = []
-    for i in range(start, start + count):
-        short, long = f"Yes, {i}.", " ".join([f"Well, it depends on {i}."] * (3 + i % 4))
-        chosen, rejected = (short, long) if likes_short else (long, short)
-        made.append(
-            Preference(id=f"{user_id}-{i}", user_id=user_id, prompt=f"Is it {i}?", chosen=chosen, rejected=rejected)
-        )
-    return made
-
-
-def request(signals, **more):
-    return InferenceRequest(tenant="t", user_id="ann", signals=signals, **more)
-
-
-def population(inferrer, people=8):
-    histories = [History(f"u{i}", person(f"u{i}", likes_short=i % 2 == 0)) for i in range(people)]
-    return inferrer.fit_population("t", histories)
 
 
 class TestContract(InferrerContract):
@@ -240,85 +220,6 @@ def test_a_population_says_which_scorer_it_was_made_with(inferrer, scorer):
     assert min(inferrer.predict(request((), population=fitted), asked)) > 0.7
     scorer.name = "another"
     assert inferrer.predict(request((), population=fitted), asked) == pytest.approx([0.5] * 3)
-
-
-# What a model proposes
-
-
-class Proposes:
-    """Proposes what it was told to, and remembers which choices it was shown."""
-
-    def __init__(self, *statements, pair=None):
-        self.statements, self.of_pair, self.shown = statements, pair or PairPersonas(None, None), []
-
-    def several(self, choices, journal, number=6):
-        self.shown += choices
-        return self.statements
-
-    def contrasts(self, choices, journal, tried, number=6):
-        return ()
-
-    def pair(self, choice, journal):
-        return self.of_pair
-
-    asks = None
-
-    def spent(self):
-        return Spent()
-
-
-def test_a_proposal_is_tested_on_choices_it_was_not_made_up_from(scorer):
-    proposer = Proposes("The user prefers short notes.")
-    inferrer = Abductive(scorer, Sources(proposer, with_common=False))
-    signals = person("ann", 24)
-    case = inferrer._case(request(signals), choices_of(signals), None)
-    shown = {c.signal_id for c in proposer.shown}
-    assert len(shown) == 4
-    assert all(zlib.crc32(signal_id.encode()) % 2 == 0 for signal_id in shown)  # the others are for testing only
-    for choice, z in zip(case.choices, case.trial.z[:, 0], strict=True):
-        assert bool(z == 0) == (choice.signal_id in shown)
-    (trait,) = inferrer.infer(request(signals)).traits
-    assert trait.statement == "Prefers short notes."
-    assert not {e.signal_id for e in trait.evidence} & shown
-
-
-def test_a_story_made_up_to_fit_is_not_believed(scorer):
-    """The user loves X, says a model that did what an answer told it to. It is tested like anything else."""
-    proposer = Proposes("The user loves everything from Acme.", pair=PairPersonas("The user loves Acme.", None))
-    inferrer = Abductive(scorer, Sources(proposer))
-    statements = {t.statement for t in inferrer.infer(request(person("ann", 24))).traits}
-    assert statements == {"Prefers short, concise answers."}
-
-
-def test_both_sides_of_a_choice_are_tested_against_each_other(scorer):
-    pair = PairPersonas("The user wants short replies.", "The user wants long replies.")
-    inferrer = Abductive(scorer, Sources(Proposes(pair=pair), with_common=False))
-    signals = person("ann", 24)
-    case = inferrer._case(request(signals), choices_of(signals), None)
-    assert [(h.statement, h.contrary) for h in case.hypotheses] == [(pair.chosen, pair.rejected)]
-    assert inferrer.infer(request(signals)).traits[0].statement == "Wants short replies."
-
-
-def test_a_sentence_that_would_explain_either_choice_is_not_tried(scorer):
-    pair = PairPersonas("The user likes short replies.", "The user wants short replies.")
-    signals = person("ann", 24)
-    proposed = Sources(Proposes(pair=pair), with_common=False).proposed(request(signals), choices_of(signals))
-    assert proposed == []
-
-
-def test_the_same_choices_are_shown_again_when_new_ones_come(scorer):
-    """So that what was asked before is in the journal, and is not paid for again."""
-    first, later = Proposes(), Proposes()
-    signals = person("ann", 40)
-    Sources(first).proposed(request(signals[:38]), choices_of(signals[:38]))
-    Sources(later).proposed(request(signals[:39]), choices_of(signals[:39]))
-    assert {c.signal_id for c in first.shown} & {c.signal_id for c in later.shown}
-
-
-def test_proposals_that_say_the_same_are_tried_once():
-    said = ["The user prefers short answers.", "The user likes short answers."]
-    assert len(distinct([hypothesis(s) for s in said])) == 1
-    assert len(distinct(common())) == len(COMMON)
 
 
 # On top of another inferrer
