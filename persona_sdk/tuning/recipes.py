@@ -137,36 +137,49 @@ def learning_rate(parameters: int, method: Method = "dpo") -> float:
     return _RATES[-1][1]
 
 
-def auto(rows: Sequence[Row], *, minutes: float | None = None, seconds_per_row: float | None = None) -> Recipe:
+def auto(
+    rows: Sequence[Row], *, minutes: float | None = None, seconds_per_row: float | None = None, checked: int = 0
+) -> Recipe:
     """Return a recipe for these rows: SFT, then DPO that goes on saying what was chosen; for thumbs KTO.
 
     Small models learn little from DPO alone in a few hundred steps, and their text decays when it is driven on; SFT
     teaches them to read the prefix, and DPO then the difference. `minutes` is how long it may take, given how many
-    seconds learning from one row takes here; it shortens the stages, SFT being worth twice as much as DPO.
+    seconds learning from one row takes here, and how many rows are `checked` at each evaluation: there are fewer
+    evaluations, and shorter stages, SFT being worth twice as much as DPO.
     """
     pairs = sum(row.example.is_pair for row in rows)
-    if pairs < len(rows) - pairs:  # thumbs, for the most part
-        return Recipe(name="auto", stages=(_fitted("kto", len(rows), minutes, seconds_per_row),))
+    thumbs = pairs < len(rows) - pairs  # for the most part
+    methods: tuple[Method, ...] = ("kto",) if thumbs else ("sft", "dpo")
+    evaluations, left = _EVALUATIONS, None
+    if minutes and seconds_per_row:
+        once = checked * seconds_per_row * sum(_COSTS[method] for method in methods) * _FORWARDS
+        evaluations = max(1, min(_EVALUATIONS, int(minutes * 60 * _CHECKING / once))) if once else _EVALUATIONS
+        left = max(minutes * 60 - evaluations * once, minutes * 60 * _CHECKING) / seconds_per_row
+    if thumbs:
+        return Recipe(name="auto", stages=(_fitted("kto", len(rows), left),), evaluations=evaluations)
     halved = pairs >= _HALVED
     each = pairs // 2 if halved else pairs
-    first = _fitted("sft", each, minutes and minutes * 2 / 3, seconds_per_row)
-    # A pair has two sides, and its reference is computed beforehand.
-    second = _fitted("dpo", each, minutes and minutes / 3, seconds_per_row and seconds_per_row * 2.5)
-    return Recipe(name="auto", stages=(first, second), halves=halved)
+    first = _fitted("sft", each, left and left * 2 / 3)
+    second = _fitted("dpo", each, left and left / 3)
+    return Recipe(name="auto", stages=(first, second), halves=halved, evaluations=evaluations)
 
 
-def _fitted(method: Method, rows: int, minutes: float | None, seconds_per_row: float | None) -> Stage:
-    """Return a stage of at least some forty steps, as far as the time allows."""
+def _fitted(method: Method, rows: int, affordable: float | None) -> Stage:
+    """Return a stage of at least some forty steps, as far as the time allows: that for so many rows of SFT."""
     batch = next((size for most, size in _BATCHES if rows <= most), _BATCHES[-1][1])
     epochs = min(max(1.0, _STEPS * batch / max(1, rows)), _EPOCHS)
-    if minutes and seconds_per_row:
-        epochs = min(epochs, minutes * 60 / (seconds_per_row * max(1, rows)))
+    if affordable is not None:
+        epochs = min(epochs, affordable / (_COSTS[method] * max(1, rows)))
     more = {"losses": ("sigmoid", "sft"), "weights": (1.0, _SAYING)} if method == "dpo" else {}
     return Stage(method=method, batch=batch, epochs=float(f"{max(epochs, 1e-3):.3g}"), **more)
 
 
 #: Rows up to which a batch has so many: few rows need steps, many rows calm ones.
 _BATCHES = ((400, 8), (4000, 16), (10**9, 32))
-_STEPS, _EPOCHS = 40, 3.0
+_STEPS, _EPOCHS, _EVALUATIONS = 40, 3.0, 4
+#: What a row takes beside one of SFT: a pair has two sides, and its reference is computed beforehand.
+_COSTS: dict[Method, float] = {"sft": 1.0, "dpo": 2.5, "kto": 2.0}
+#: Evaluating a row only runs forwards, a third of the work; of a given time no more than so much is spent on it.
+_FORWARDS, _CHECKING = 1 / 3, 0.2
 #: Weight of going on saying what was chosen, beside preferring it.
 _SAYING = 0.5

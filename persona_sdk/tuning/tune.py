@@ -207,6 +207,7 @@ def _recipe(plan: Plan, taught: Lessons, machine: Machine) -> Recipe:
             from persona_sdk.tuning.training.speed import seconds_per_row  # noqa: PLC0415 - as above
 
             with quiet():
-                seconds = seconds_per_row(plan.base, taught.train, machine, plan.system)
-        recipe = auto(taught.train, minutes=plan.minutes, seconds_per_row=seconds)
+                seconds = seconds_per_row(auto(taught.train), plan.base, taught.train, machine, plan.system)
+        checked = len(taught.validation)
+        recipe = auto(taught.train, minutes=plan.minutes, seconds_per_row=seconds, checked=checked)
     return recipe.model_copy(update={"max_length": plan.max_length or recipe.max_length})

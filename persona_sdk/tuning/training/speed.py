@@ -6,22 +6,26 @@ import time
 from collections.abc import Sequence
 
 import torch
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from persona_sdk.tuning.recipes import Recipe
 from persona_sdk.tuning.rows import Row, RowFormat, trl_rows
 from persona_sdk.tuning.training.bases import LOCAL, has_template, prepare
 from persona_sdk.tuning.training.machine import Machine
+from persona_sdk.tuning.training.stages import lora_of
 
 __all__ = ["seconds_per_row"]
 
 #: Rows that are tried together, after a first time that warms up.
 _ROWS = 4
-#: What a step of training takes, beside running the model forwards once: backwards as much again, LoRA, the optimizer.
-_TIMES = 3.5
 
 
-def seconds_per_row(base: str, rows: Sequence[Row], machine: Machine, system: str = "") -> float:
-    """Return about how many seconds SFT takes for a row, from running the base over some of the rows forwards."""
+def seconds_per_row(recipe: Recipe, base: str, rows: Sequence[Row], machine: Machine, system: str = "") -> float:
+    """Return about how many seconds SFT takes for a row: some of the rows are learnt from, and what was learnt is lost.
+
+    `recipe` says which LoRA is trained.
+    """
     folder = prepare(base)
     tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     template: RowFormat = "chat" if has_template(tokenizer) else "plain"
@@ -34,11 +38,13 @@ def seconds_per_row(base: str, rows: Sequence[Row], machine: Machine, system: st
     if not ids:
         return 0.0
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, machine.dtype), **LOCAL)
-    model.to(machine.device)
+    model = get_peft_model(model.to(machine.device), lora_of(recipe, model))
     longest = max(map(len, ids))
     batch = torch.tensor([one + [0] * (longest - len(one)) for one in ids], device=machine.device)
-    with torch.no_grad():
-        model(batch)
+    for _ in range(2):  # the first warms up
         started = time.perf_counter()
-        float(model(batch).logits[0, 0, 0])  # reading it waits for an accelerator
-    return _TIMES * (time.perf_counter() - started) / len(ids)
+        loss = model(batch, labels=batch).loss
+        loss.backward()
+        float(loss.detach())  # reading it waits for an accelerator
+        took = time.perf_counter() - started
+    return took / len(ids)

@@ -28,7 +28,7 @@ from persona_sdk.tuning.training.data import Alike, Text, dataset, longest, need
 from persona_sdk.tuning.training.machine import Machine
 from persona_sdk.tuning.training.watching import SELECTION, Selecting
 
-__all__ = ["Setting", "run_stage"]
+__all__ = ["Setting", "lora_of", "run_stage"]
 
 #: Tokens that one device takes in a step, answers and padding included; the rest of a batch is accumulated.
 _TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
@@ -150,15 +150,7 @@ def _trainer(
         "train_dataset": data,
         "eval_dataset": check,
         "processing_class": setting.text.tokenizer,
-        "peft_config": None
-        if isinstance(model, PeftModel)
-        else LoraConfig(
-            r=recipe.rank,
-            lora_alpha=recipe.alpha,
-            lora_dropout=recipe.dropout,
-            target_modules=_projections(model),
-            task_type="CAUSAL_LM",
-        ),
+        "peft_config": None if isinstance(model, PeftModel) else lora_of(recipe, model),
     }
     reuses = {"precompute_ref_log_probs": setting.machine.processes == 1}  # TRL keeps them in one process's own file
     if stage.method == "sft":
@@ -179,6 +171,17 @@ def _one(config: Any) -> Any:
     _ = config.device  # counts them, once
     config._n_gpu = min(config._n_gpu, 1)
     return config
+
+
+def lora_of(recipe: Recipe, model: Any) -> LoraConfig:
+    """Return a recipe's LoRA on all attention and MLP projections of a model."""
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=_projections(model),
+        task_type="CAUSAL_LM",
+    )
 
 
 def _projections(model: Any) -> list[str]:
