@@ -88,3 +88,15 @@ class TestRows:
         assert done.returncode == 0, done.stderr[-3000:]
         assert (tmp_path / "work" / "finished" / "adapter_model.safetensors").is_file()
         assert losses(history(tmp_path / "work" / "finished")["2-dpo"])[0] == pytest.approx(math.log(2), abs=1e-4)
+
+    def test_that_are_timed_are_as_long_as_rows_are(self):
+        from persona_sdk.tuning.training.speed import typical
+
+        def long(words):
+            (row,) = rows(1, 1)
+            return row.model_copy(update={"example": row.example.model_copy(update={"chosen": "word " * words})})
+
+        every = [long(words) for words in (10, 400) * 20 + (100, 200) * 20]
+        assert [len(row.example.chosen.split()) for row in typical(every)] == [10, 100, 200, 400]
+        assert typical([]) == []
+        assert len(typical(every[:3])) == 3

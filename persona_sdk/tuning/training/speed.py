@@ -15,10 +15,23 @@ from persona_sdk.tuning.training.bases import LOCAL, has_template, prepare
 from persona_sdk.tuning.training.machine import Machine
 from persona_sdk.tuning.training.stages import lora_of
 
-__all__ = ["seconds_per_row"]
+__all__ = ["seconds_per_row", "typical"]
 
 #: Rows that are tried together, after a first time that warms up.
 _ROWS = 4
+
+
+def typical(rows: Sequence[Row], count: int = _ROWS) -> list[Row]:
+    """Return a few rows, as long in the mean as all of them: the middle one of each part when sorted by length."""
+    taught = [row for row in rows if row.example.chosen is not None]
+    ordered = sorted(taught, key=_characters)
+    if len(ordered) <= count:
+        return ordered
+    return [ordered[(2 * part + 1) * len(ordered) // (2 * count)] for part in range(count)]
+
+
+def _characters(row: Row) -> int:
+    return sum(len(message["content"]) for message in row.conversation()) + len(row.example.chosen or "")
 
 
 def seconds_per_row(recipe: Recipe, base: str, rows: Sequence[Row], machine: Machine, system: str = "") -> float:
@@ -29,8 +42,7 @@ def seconds_per_row(recipe: Recipe, base: str, rows: Sequence[Row], machine: Mac
     folder = prepare(base)
     tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     template: RowFormat = "chat" if has_template(tokenizer) else "plain"
-    step = max(1, len(rows) // _ROWS)
-    tried = trl_rows(rows[::step][:_ROWS], "sft", template=template, system=system)
+    tried = trl_rows(typical(rows), "sft", template=template, system=system)
     if template == "chat":
         ids = [tokenizer.apply_chat_template([*r["prompt"], *r["completion"]], return_dict=False) for r in tried]
     else:
