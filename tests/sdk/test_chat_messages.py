@@ -19,8 +19,8 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import RunnableLambda
 
 from persona_sdk.chat import PersonalizedChat
-from persona_sdk.chat.messages import from_langchain, to_langchain
-from persona_sdk.errors import PluginTypeError
+from persona_sdk.chat.messages import content_text, from_langchain, to_langchain
+from persona_sdk.errors import InputError, PluginTypeError
 from persona_sdk.models import Message
 from tests.support.chatting import Does, Prefix, make_personalizer
 
@@ -250,3 +250,11 @@ def test_an_empty_conversation_is_passed_on():
     given = []
     PersonalizedChat(personalizer, received.model, user_id="ada").invoke(given)
     assert received.given is given
+
+
+def test_models_that_read_text_only_get_text_only():
+    parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this? \ud800"}]
+    assert content_text(parts, 1, "local models") == "What is this? ?"
+    assert [content_text(one, 1, "local models") for one in (None, "", "Hello")] == ["", "", "Hello"]
+    with pytest.raises(InputError, match="message 2: has a part that is no text; local models read text"):
+        content_text([*parts, {"type": "image_url", "image_url": {"url": "data:,"}}], 2, "local models")
