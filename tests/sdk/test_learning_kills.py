@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.interrupts import heed_ctrl_c
-from tests.support.learning import Asks, asked, made, pending, say
-from tests.support.openai_server import openai_server
+from tests.support.learning import Asks, asked, made, pending, repeating, say
 
 LONG = 60.0
 ROOT = Path(__file__).parents[2]
@@ -18,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def server():
-    with openai_server() as running:
-        running.reply = lambda request: '{"likes": "' + request["messages"][0]["content"] + '"}'
+    with repeating() as running:
         yield running
 
 

@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,19 +12,16 @@ from persona_sdk.inference import HeldOutChoice, Inference, InferenceRequest, In
 from persona_sdk.language import Spent
 from persona_sdk.memory import Memory
 from persona_sdk.testing import FakeMemory, make_trait
-from tests.support.learning import Asks, asked, made, pending, say
-from tests.support.openai_server import openai_server
+from tests.support.learning import Asks, asked, made, pending, repeating, say
 from tests.support.people import InCode
 
 LONG = 60.0
 SECRET = "what Ann said in confidence"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def server():
-    with openai_server() as running:
-        running.reply = lambda request: '{"likes": "' + request["messages"][0]["content"] + '"}'
+    with repeating() as running:
         yield running
 
 

@@ -1,5 +1,7 @@
 """An inferrer that asks a model what people said, and people who say things."""
 
+from contextlib import contextmanager
+
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
@@ -7,9 +9,10 @@ from persona_sdk import Personalizer
 from persona_sdk.calling import Caller, Limits
 from persona_sdk.inference import Inference, Inferrer
 from persona_sdk.testing import make_trait
+from tests.support.openai_server import openai_server
 from tests.support.people import InCode
 
-__all__ = ["Asks", "Liking", "asked", "made", "pending", "say"]
+__all__ = ["Asks", "Liking", "asked", "made", "pending", "repeating", "say"]
 
 
 class Liking(BaseModel):
@@ -56,3 +59,11 @@ def asked(server):
 def pending(url):
     with Personalizer(url, learning="manual") as p:
         return [one.user_id for one in p._memory.pending("default")]
+
+
+@contextmanager
+def repeating():
+    """Serve a model that takes people at their word."""
+    with openai_server() as running:
+        running.reply = lambda request: '{"likes": "' + request["messages"][0]["content"] + '"}'
+        yield running
