@@ -1,17 +1,19 @@
-"""Does a tuned model follow a persona it has never seen? Made-up people who each like one style, a real model.
+"""Does a tuned model follow the persona of somebody new? Made-up people who each like one style, a real model.
 
     python benchmarks/bench_tailoring.py [--quick] [--seeds 0 1 2] [--personas planted|inferred] [--json FILE]
 
-Every question has an answer in each of eight styles; a person takes the one in theirs (`simulation.styled`), 5 % noise.
+Every question has an answer in each of eight styles; a person takes the one in theirs (`simulation.styled`), 5 % noise in
+training.
 The persona is one sentence about the style ("planted"), or what was inferred from other choices of that person
 ("inferred"). For each seed two models are tuned on the same rows with the same recipe, SFT and then DPO on disjoint
 halves: PT with personas in front (arXiv 2501.11549), the other without; both are then given the same persona text.
 
-Nobody who is measured is in training. They are asked what was asked in training, with all eight answers about, and
-questions that no one has asked. Accuracy is the share of choices whose chosen answer has the higher mean log
-probability of a token; *fits* compares a choice with itself under two personas (see `evaluation.tailoring`). Texts are
-judged as well: *in style* is the share of answers written to taught questions that are nearest, of the eight planted
-answers, to the one in the person's style.
+Nobody who is measured is in training. The eight sentences are, and so are the answers to the taught questions: those
+ask whether the sentence picks the answer. Questions that no one was asked in training are measured beside them.
+Accuracy is the share of choices whose chosen answer has the higher mean log probability of a token; *fits* compares a
+choice with itself under two personas (see `evaluation.tailoring`). Texts are judged as well: *in style* is the share
+of answers written to taught questions that are nearest, of the eight planted answers, to the one in the person's
+style.
 """
 
 from __future__ import annotations
