@@ -2,11 +2,11 @@
 
     python benchmarks/bench_tailoring.py [--quick] [--seeds 0 1 2] [--personas planted|inferred] [--json FILE]
 
-Every question has an answer in each of eight styles; a person takes the one in theirs (`simulation.styled`), 5 % noise in
-training.
-The persona is one sentence about the style ("planted"), or what was inferred from other choices of that person
-("inferred"). For each seed two models are tuned on the same rows with the same recipe, SFT and then DPO on disjoint
-halves: PT with personas in front (arXiv 2501.11549), the other without; both are then given the same persona text.
+Every question has an answer in each of eight styles; a person takes the one in theirs (`simulation.styled`), but for 5
+% of choices in training. The persona is one sentence about the style ("planted"), or what was inferred from other
+choices of that person ("inferred"). For each seed two models are tuned on the same rows with the same recipe, SFT and
+then DPO on disjoint halves: PT with personas in front (arXiv 2501.11549), the other without; both are then given the
+same persona text.
 
 Nobody who is measured is in training. The eight sentences are, and so are the answers to the taught questions: those
 ask whether the sentence picks the answer. Questions that no one was asked in training are measured beside them.
