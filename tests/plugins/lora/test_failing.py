@@ -82,7 +82,7 @@ def test_rows_that_failed_while_they_were_written_are_computed_no_more(chat, mon
     assert [rows for rows, _ in seen] == [1] * 15
 
 
-# An interrupt ends the thread, as it should; the next call starts another.
+# An interrupt ends the thread, as it should; the next call starts another. Who came while it ended is told that.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", [MemoryError, AssertionError, ImportError, OSError, KeyboardInterrupt, SystemExit])
 def test_whatever_is_raised_everybody_is_told_and_the_next_is_answered(chat, monkeypatch, error):
@@ -96,7 +96,7 @@ def test_whatever_is_raised_everybody_is_told_and_the_next_is_answered(chat, mon
         with ThreadPoolExecutor(3) as pool:
             asked = [pool.submit(chat.invoke, "Hi", model="ann") for _ in range(3)]
             for one in asked:
-                with pytest.raises(ModelError, match="the model failed: ") as raised:
+                with pytest.raises(ModelError, match=r"the model failed: |that computes has ended") as raised:
                     one.result(timeout=20)
                 assert "secret" not in str(raised.value)
     assert chat.invoke("Hi", model="ann").content
