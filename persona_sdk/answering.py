@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from persona_sdk.calls import AnsweredCall, texts_only
 from persona_sdk.deriving import owned
 from persona_sdk.errors import InputError, NotFoundError
 from persona_sdk.explanation import Explanation, explain
@@ -19,7 +20,8 @@ from persona_sdk.gating import gate
 from persona_sdk.hooks import PluginHost
 from persona_sdk.learning import Learner
 from persona_sdk.memory import Memory
-from persona_sdk.models import ChatCall, GateDecision, Persona, Tailored
+from persona_sdk.models import ChatCall, GateDecision, Message, Persona, Tailored
+from persona_sdk.noticing import Notice
 from persona_sdk.pipeline import Guard, Pipeline
 from persona_sdk.recent import RecentCall, RecentCalls
 from persona_sdk.recording import Prompt, Recording
@@ -27,7 +29,10 @@ from persona_sdk.settings import Settings
 from persona_sdk.signals import Signal, input_error
 from persona_sdk.tailoring import TailorContext
 
-__all__ = ["Answering"]
+__all__ = ["STRANGER", "Answering"]
+
+#: The note of a persona, and so the gate's reason, where somebody has no signals.
+STRANGER = "nothing is known of this person yet"
 
 
 class Answering(Recording):
@@ -90,6 +95,22 @@ class Answering(Recording):
         )
         self._recent.add(RecentCall(tailored, asked.messages))
         self._host.on_tailored(tailored)
+        return tailored
+
+    def untailored(
+        self, user_id: str, messages: Prompt, reason: str, *, model: str | None = None, n: int = 1
+    ) -> Tailored:
+        """Return a call as it came, for an app that cannot wait for `tailor`; feedback can refer to it all the same.
+
+        Asks nothing of memory. `reason` is what `explain` gives for it.
+
+        Raises:
+            InputError: as `tailor`.
+        """
+        asked = self._asked(user_id, messages, model=model, n=n)
+        decision = GateDecision(open=False, reason=reason)
+        tailored = Tailored(call_id=uuid.uuid4().hex, call=asked, gate=decision)
+        self._recent.add(RecentCall(tailored, asked.messages))
         return tailored
 
     def _asked(self, user_id: str, messages: Prompt, **fields: Any) -> ChatCall:
@@ -157,28 +178,94 @@ class Answering(Recording):
         everything = GateDecision(open=True, reason="an app asks")
         return list(self._context(self.persona(user_id), everything, math.inf).score(call, answers))
 
-    def answered(self, tailored: Tailored, answer: str) -> None:
-        """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`."""
-        self._recent.answered(tailored.call_id, answer)
+    def answered(self, tailored: Tailored, answer: str, response_id: str = "") -> None:
+        """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`.
+
+        Or by `response_id`, which the app knows the answer by. With the setting `calls="memory"`, whoever shares the
+        memory can refer to it; an answer without text (a call of a tool), and one to somebody without signals, stays
+        with this process.
+
+        Raises:
+            InputError: the response id is unusable; or the texts are not Unicode, so that memory cannot keep them.
+            StorageError: it could not be kept in memory. Here, as with unusable texts, this process knows it all the
+                same.
+        """
+        recent = self._recent.get(tailored.call.tenant, tailored.call_id)
+        call = None if recent is None else _record(tailored, recent.asked, answer, response_id)
+        if call is not None:
+            self._recent.answered(call)
         self._host.on_answer(tailored, answer)
+        if call is not None and self._settings.calls == "memory" and answer.strip():
+            self._keep(call)
+
+    def _keep(self, call: AnsweredCall) -> None:
+        """Give a call to memory, which from then on knows better than this process: they may be forgotten elsewhere."""
+        self._memory.keep_call(call)
+        if self._memory.kept_call(call.tenant, call.call_id) is not None:
+            self._recent.answered(call, in_memory=True)
+        elif call.gate != STRANGER and self._memory.progress(call.tenant, call.user_id) is None:
+            self._recent.forget(call.tenant, call.user_id)  # they were, while they were being answered
+
+    def call(self, response_id: str) -> AnsweredCall:
+        """Return an answered call of this tenant by its call id or response id.
+
+        Raises:
+            NotFoundError: this process (or memory, see `answered`) knows no such answer, or does not any more.
+        """
+        recent = self._recent.get(self._tenant, response_id)
+        found = recent.answered if recent is not None and not recent.in_memory else None
+        if found is None and self._settings.calls == "memory":
+            found = self._memory.kept_call(self._tenant, response_id)
+        if found is None or not found.answer:
+            raise NotFoundError("no answer is known by this response_id (any more)")
+        return found
+
+    def notice(self, user_id: str, messages: Prompt, source: str = "noticed") -> list[Signal]:
+        """Record what a call shows by itself, and return it; the same call noticed again changes nothing.
+
+        That is what the person says, that they ask the same again (a wish for another answer), and, where they go on
+        from one of several answers, which one that is. The last two need answers that are kept (`calls="memory"`).
+        """
+        call = self._asked(user_id, messages)
+        notice = Notice(self._tenant, user_id, texts_only(call.messages), source)
+        earlier: list[AnsweredCall] = []
+        if self._settings.calls == "memory" and notice.conversations:
+            earlier = self._memory.related_calls(self._tenant, user_id, notice.conversations, notice.befores)
+        found = notice.signals(earlier)
+        self.observe(found)
+        return found
 
     def explain(self, about: Tailored | str) -> Explanation:
         """Explain a tailored call (or its call id, or a person's persona by user id): traits, evidence, the gate."""
-        kept = None if isinstance(about, Tailored) else self._recent.get(about)
-        tailored = about if isinstance(about, Tailored) else kept.tailored if kept else None
-        if isinstance(about, Tailored) and about.call.tenant != self._tenant:
-            raise NotFoundError("this tenant made no such call")
-        if tailored is not None and tailored.call.tenant == self._tenant:
-            user_id, decision, steps = tailored.call.user_id, tailored.gate, tailored.steps
-            known = {v.version: v for v in self._memory.versions(tailored.call.tenant, user_id)}
-            persona = known.get(tailored.persona_version, Persona(tenant=self._tenant, user_id=user_id))
+        made = self._made(about)
+        if made is not None:
+            known = {v.version: v for v in self._memory.versions(made.tenant, made.user_id)}
+            persona = known.get(made.persona_version, Persona(tenant=self._tenant, user_id=made.user_id))
+            decision, steps = GateDecision(open=bool(made.steps), reason=made.gate, silent=made.silent), made.steps
         else:
-            persona = self.persona(str(about))
-            user_id, steps = persona.user_id, ()
+            persona, steps = self.persona(str(about)), ()
             decision = GateDecision(open=bool(persona), reason=persona.note or "what is known of this person")
-        signals = {s.id: s for s in self.signals(user_id)}
+        signals = {s.id: s for s in self.signals(persona.user_id)}
         return explain(persona, decision, steps, signals)
+
+    def _made(self, about: Tailored | str) -> AnsweredCall | None:
+        """Return the record of a tailored call of this tenant, answered or not; None if `about` is no call's id."""
+        if isinstance(about, Tailored):
+            if about.call.tenant != self._tenant:
+                raise NotFoundError("this tenant made no such call")
+            return AnsweredCall.of(about, (), "")
+        recent = self._recent.get(self._tenant, about)
+        if recent is not None and not recent.in_memory:
+            return recent.answered or AnsweredCall.of(recent.tailored, (), "")
+        return self._memory.kept_call(self._tenant, about) if self._settings.calls == "memory" else None
 
 
 def _cannot_score(_call: ChatCall, _answers: Sequence[str]) -> list[float]:
     return []
+
+
+def _record(tailored: Tailored, asked: Sequence[Message], answer: str, response_id: str) -> AnsweredCall:
+    try:
+        return AnsweredCall.of(tailored, asked, answer, response_id)
+    except ValidationError as error:
+        raise input_error(error) from None

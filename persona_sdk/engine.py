@@ -80,6 +80,15 @@ class Personalizer(Answering):
         """The tenant whose people this object serves."""
         return self._tenant
 
+    @property
+    def settings(self) -> Settings:
+        """How it was told to behave."""
+        return self._settings
+
+    def tenants(self) -> list[str]:
+        """Return the tenants whose people have signals, sorted."""
+        return self._memory.tenants()
+
     def for_tenant(self, tenant: str) -> Self:
         """Return a personalizer for another tenant on this one's memory and threads; closing it closes neither."""
         other = copy.copy(self)
@@ -107,11 +116,11 @@ class Personalizer(Answering):
         return len(new)
 
     def _answered(self, user_id: str, response_id: str) -> Answered | None:
-        kept = self._recent.get(response_id)
-        if kept is None or not kept.answer:
+        try:
+            known = self.call(response_id)
+        except NotFoundError:
             return None
-        whose = (kept.tailored.call.tenant, kept.tailored.call.user_id)
-        return (kept.asked, kept.answer) if whose == (self._tenant, user_id) else None
+        return (known.asked, known.answer) if known.user_id == user_id else None
 
     # What is known of them
 
@@ -139,6 +148,10 @@ class Personalizer(Answering):
         progress = self._memory.progress(tenant, user_id)
         if progress is not None and progress.pending:
             self._learner.catch_up(tenant, user_id)
+
+    def pending(self, limit: int = 1) -> list[str]:
+        """Return people whose newest signal has not been learnt from yet, at most `limit`."""
+        return [p.user_id for p in self._memory.pending(self._tenant, limit)]
 
     def learn_pending(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter, *, workers: int = 1) -> int:
         """Learn from everyone whose signals are new, `workers` people at once; return how many were learnt from.
@@ -338,13 +351,16 @@ class Personalizer(Answering):
     aedited = in_thread(Recording.edited)
     aregenerated = in_thread(Recording.regenerated)
     asaid = in_thread(Recording.said)
+    afeedback = in_thread(Recording.feedback)
     aobserve = in_thread(observe)
     apersona = in_thread(persona)
     alearn = in_thread(learn)
     alearn_pending = in_thread(learn_pending)
+    apending = in_thread(pending)
     arefit = in_thread(refit)
     aspent = in_thread(spent)
     aflush = in_thread(flush)
+    atenants = in_thread(tenants)
     ausers = in_thread(users)
     asignals = in_thread(signals)
     aversions = in_thread(versions)
@@ -363,8 +379,11 @@ class Personalizer(Answering):
     ashare = in_thread(share)
     aforget = in_thread(forget)
     atailor = in_thread(Answering.tailor)
+    auntailored = in_thread(Answering.untailored)
     achoose = in_thread(Answering.choose)
     ascore = in_thread(Answering.score)
     aanswered = in_thread(Answering.answered)
+    acall = in_thread(Answering.call)
+    anotice = in_thread(Answering.notice)
     aexplain = in_thread(Answering.explain)
     aclose = in_thread(close)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
+from persona_sdk.calls import AnsweredCall
 from persona_sdk.inference import Population
 from persona_sdk.models import Persona
 from persona_sdk.signals import Signal
@@ -217,6 +218,22 @@ class Memory(ABC):
 
         A memory that keeps none makes a run that was killed ask, and pay, again.
         """
+
+    def keep_call(self, call: AnsweredCall) -> None:  # noqa: B027
+        """Keep an answered call, durably, in place of one of the same response id; the oldest may be dropped for it.
+
+        Of somebody without signals nothing is kept. A memory that keeps no calls knows only what the process answered.
+        """
+
+    def kept_call(self, tenant: str, response_id: str) -> AnsweredCall | None:
+        """Return the answered call that is known by a response id or a call id, None if it is not kept (any more)."""
+        return None
+
+    def related_calls(
+        self, tenant: str, user_id: str, conversations: Sequence[str], befores: Sequence[str], limit: int = 16
+    ) -> list[AnsweredCall]:
+        """Return a person's calls of one of these conversations, or with one of these before them, the newest first."""
+        return []
 
     def lean(self, tenant: str, leaning: Leaning) -> None:  # noqa: B027
         """Keep what a person leans to, in place of what was kept before; equal weights change nothing.

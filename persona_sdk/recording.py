@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeAlias, TypedDict, TypeVar, Unpack
 
 from pydantic import ValidationError
 
+from persona_sdk.calls import AnsweredCall
 from persona_sdk.errors import InputError
 from persona_sdk.interchange import Problem, read_jsonl
 from persona_sdk.models import Message
@@ -76,6 +77,10 @@ class Recording(ABC):
         """Return a person's signals in the order they came."""
 
     @abstractmethod
+    def call(self, response_id: str) -> AnsweredCall:
+        """Return an answered call of this tenant."""
+
+    @abstractmethod
     def _answered(self, user_id: str, response_id: str) -> Answered | None:
         """Return what a response id stands for, if this process gave that answer to this person."""
 
@@ -136,6 +141,41 @@ class Recording(ABC):
         """Record what a person said; what it says outright about them becomes a quoted trait."""
         return self._record(Utterance, user_id, about, text=text)
 
+    def feedback(
+        self,
+        response_id: str,
+        *,
+        thumb: float | bool | None = None,
+        edited: str | None = None,
+        over: str | None = None,
+        rejected: str | None = None,
+        id: str | None = None,  # noqa: A002 - as in `About`
+    ) -> Rating | Edit | Preference:
+        """Record what somebody did with an answer that is known by its response id (see `answered`).
+
+        Either a `thumb` (`True`, `False`, or a score from −1 to 1), or the text they made of it (`edited`), or what
+        they took it over: another answer by its response id (`over`), or by its text (`rejected`).
+
+        Raises:
+            NotFoundError: no answer is known by the response id (any more).
+            InputError: none or several of the four are given, or one cannot be used; nothing was written.
+        """
+        given = [v for v in (thumb, edited, over, rejected) if v is not None]
+        if len(given) != 1:
+            raise InputError(f"feedback is one of thumb, edited, over and rejected, not {len(given)} of them")
+        call = self.call(response_id)
+        about = About(response_id=call.response_id, **({} if id is None else {"id": id}))
+        if thumb is not None:
+            return self.rate(call.user_id, thumb, prompt=call.asked, response=call.answer, **about)
+        if edited is not None:
+            return self.edited(call.user_id, edited, prompt=call.asked, original=call.answer, **about)
+        if over is not None:
+            other = self.call(over)
+            if other.user_id != call.user_id:
+                raise InputError("over: that answer was given to somebody else", field="over")
+            rejected = other.answer
+        return self.prefer(call.user_id, prompt=call.asked, chosen=call.answer, rejected=str(rejected), **about)
+
     def import_jsonl(
         self, path: str | Path, *, user_id: str | None = None, progress: Callable[[int], None] = lambda _: None
     ) -> ImportReport:
@@ -183,7 +223,7 @@ class Recording(ABC):
                 + (
                     "no response_id was given"
                     if not response_id
-                    else "this process gave no answer with that response_id"
+                    else "no answer is known by that response_id (any more)"
                 ),
                 field="response_id",
             )

@@ -26,7 +26,8 @@ class Settings(BaseModel):
     nobody is compared with anybody unless it is named. `index` ("provider" or "provider:where", such as
     "chroma:http://localhost:8000") is where the vectors for that are kept. `learning` is "background" (a daemon thread
     brings personas up to date after each signal) or "manual" (call `learn` yourself). `time_budget` is the seconds
-    recall and tailoring together may take before the call goes out untailored.
+    recall and tailoring together may take before the call goes out untailored. `calls` says who knows answers by their
+    ids, for feedback about them: the "process" that gave them, or everybody who shares the "memory".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Settings(BaseModel):
     similar: str | None = None
     index: str = "chroma"
     learning: Literal["background", "manual"] = "background"
+    calls: Literal["process", "memory"] = "process"
     max_tokens: int = Field(default=120, ge=16, le=4000)
     time_budget: float = Field(default=0.25, gt=0, le=60)
     strict_plugins: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -22,6 +22,7 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import default_tool_parser
 from langchain_core.prompt_values import PromptValue
 
+from persona_sdk.aligning import align
 from persona_sdk.errors import InputError, PluginTypeError
 from persona_sdk.models import Message
 
@@ -97,39 +98,11 @@ def to_langchain(
 ) -> list[BaseMessage]:
     """Return LangChain's messages for `sent`, which tailors made of `given`, which came from `originals`.
 
-    A message that is one of `given`, or equal to one (tailors get copies of what they could spoil), is its original.
-    A changed one is its original with that change. The others are new.
+    What was left alone is its original; what was changed is its original with that change. The others are new.
     """
-    index = {id(m): i for i, m in enumerate(given)}
-    found = [index.get(id(m)) for m in sent]
-    kept = set(found)
-    left = dict.fromkeys(i for i in range(len(given)) if i not in kept)
-
-    def assign(position: int, fitting: Iterable[int]) -> None:
-        if (original := next(iter(fitting), None)) is not None:
-            found[position] = original
-            del left[original]
-
-    front = list(zip(range(len(sent)), range(len(given)), strict=False))
-    back = list(zip(range(len(sent) - 1, -1, -1), range(len(given) - 1, -1, -1), strict=False))
-    for pairs in (front, back):  # which of several equal messages it is, their neighbours tell
-        for position, original in pairs:
-            if found[position] is None and original in left and given[original] == sent[position]:
-                assign(position, [original])
-            elif found[position] != original:
-                break
-    for position, message in enumerate(sent):
-        if found[position] is None:
-            assign(position, (i for i in left if given[i] == message))
-    exact = list(found)
-    for position, message in enumerate(sent):
-        if found[position] is None:
-            akin = [i for i in left if given[i].role == message.role]
-            grown = [i for i in akin if given[i].text in message.text]
-            assign(position, grown or [i for i in akin if i == position and len(sent) == len(given)])
     return [
-        _new(m) if i is None else originals[i] if i == e else _changed(originals[i], given[i], m)
-        for m, i, e in zip(sent, found, exact, strict=True)
+        _new(m) if i is None else originals[i] if same else _changed(originals[i], given[i], m)
+        for m, (i, same) in zip(sent, align(sent, given), strict=True)
     ]
 
 

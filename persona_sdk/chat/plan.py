@@ -9,14 +9,17 @@ from typing import Any
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
 
 from persona_sdk.chat.messages import text_of, to_langchain
 from persona_sdk.models import Message, Tailored
 
-__all__ = ["CALL_ID", "Plan", "Reading", "Request", "candidates", "stamped"]
+__all__ = ["CALL_ID", "Plan", "Reading", "Request", "candidates", "is_text", "stamped"]
 
 #: Where in an answer's `response_metadata` its call id stands: the `response_id` of feedback about it.
 CALL_ID = "persona_call_id"
+#: The tag of runs that LangGraph leaves out when it streams messages.
+_UNSEEN = "nostream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,21 @@ class Plan:
             call.n if choosing else 1,
         )
 
+    def config(self, config: RunnableConfig | None) -> RunnableConfig:
+        """Return the config of the model's run: the caller's, with the call id in its metadata.
+
+        There, callbacks and streams find it before there is an answer. Where answers are chosen among, LangGraph must
+        not stream them all as if they were given.
+        """
+        own = ensure_config(config)  # a copy, down to these two
+        own["metadata"][CALL_ID] = self.tailored.call_id
+        if self.n > 1:
+            own["tags"].append(_UNSEEN)
+        return own
+
     def batch(self, config: RunnableConfig | None) -> tuple[list[LanguageModelInput], list[RunnableConfig]]:
         """Return inputs and configs for n answers; a run id can name one run only."""
-        first: RunnableConfig = {} if config is None else config
+        first = self.config(config)
         others: Any = {k: v for k, v in first.items() if k != "run_id"}
         return [self.input] * self.n, [first, *[others] * (self.n - 1)]
 
@@ -76,8 +91,12 @@ def candidates(results: Sequence[Any]) -> list[Any]:
     usable = [r for r in results if not isinstance(r, Exception)]
     if not usable:
         raise results[0]
-    texts = [r for r in usable if text_of(r) and not getattr(r, "tool_calls", None)]
-    return texts if texts and texts[0] is usable[0] else usable[:1]
+    return [r for r in usable if is_text(r)] if is_text(usable[0]) else usable[:1]
+
+
+def is_text(answer: Any) -> bool:
+    """Whether there is anything to choose about an answer: it is text, and calls no tool."""
+    return bool(text_of(answer)) and not getattr(answer, "tool_calls", None)
 
 
 def stamped(answer: Any, call_id: str) -> Any:

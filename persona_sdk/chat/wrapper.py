@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from persona_sdk.chat.messages import as_chunk, from_langchain, read_input, text_of
 from persona_sdk.chat.plan import Plan, Reading, Request, candidates, stamped
+from persona_sdk.chat.telling import atell, tell
 from persona_sdk.models import Message, Tailored
 
 __all__ = ["PersonalizedChat"]
@@ -30,7 +31,6 @@ class _Engine(Protocol):
     def choose(self, tailored: Tailored, answers: Sequence[str]) -> int: ...
     async def achoose(self, tailored: Tailored, answers: Sequence[str]) -> int: ...
     def answered(self, tailored: Tailored, answer: str) -> None: ...
-    async def aanswered(self, tailored: Tailored, answer: str) -> None: ...
 
 
 class PersonalizedChat(Runnable[LanguageModelInput, Any]):
@@ -41,8 +41,10 @@ class PersonalizedChat(Runnable[LanguageModelInput, Any]):
     left alone reach the model as the caller's very same objects.
 
     Messages come back with the call id in `response_metadata["persona_call_id"]`, in a stream in its last chunk; give
-    it as `response_id` with feedback. Where best-of-n is on, n answers are asked for and one is given; a stream then
-    is that answer in one chunk. Bound tools, structured output, retries and fallbacks stay personalised.
+    it as `response_id` with feedback. Callbacks and LangGraph's streams find it in the metadata of the model's run.
+
+    Where best-of-n is on, n answers are asked for and one is given; a stream then is that answer in one chunk. Bound
+    tools, structured output, retries and fallbacks stay personalised.
 
     The callback-level methods that chains of old used (`generate`, `generate_prompt`) are the model's own: untailored.
     """
@@ -192,13 +194,13 @@ class PersonalizedChat(Runnable[LanguageModelInput, Any]):
             yield as_chunk(self._answer(plan, config))
             return
         reading = Reading(plan.tailored.call_id)
-        for chunk in self._model.stream(plan.input, config, **plan.kwargs):
+        for chunk in self._model.stream(plan.input, plan.config(config), **plan.kwargs):
             read = reading.read(chunk)
             if reading.just_ended:  # before the last chunk goes out: nobody has to ask for one more
-                self._engine.answered(plan.tailored, reading.text)
+                tell(self._engine, plan.tailored, reading.text)
             yield read
         if not reading.ended:
-            self._engine.answered(plan.tailored, reading.text)
+            tell(self._engine, plan.tailored, reading.text)
             yield from reading.tail()
 
     async def astream(
@@ -219,14 +221,14 @@ class PersonalizedChat(Runnable[LanguageModelInput, Any]):
             yield as_chunk(await self._aanswer(plan, config))
             return
         reading = Reading(plan.tailored.call_id)
-        async with _closing(self._model.astream(plan.input, config, **plan.kwargs)) as chunks:
+        async with _closing(self._model.astream(plan.input, plan.config(config), **plan.kwargs)) as chunks:
             async for chunk in chunks:
                 read = reading.read(chunk)
                 if reading.just_ended:
-                    await self._engine.aanswered(plan.tailored, reading.text)
+                    await atell(self._engine, plan.tailored, reading.text)
                 yield read
         if not reading.ended:
-            await self._engine.aanswered(plan.tailored, reading.text)
+            await atell(self._engine, plan.tailored, reading.text)
             for chunk in reading.tail():
                 yield chunk
 
@@ -289,24 +291,24 @@ class PersonalizedChat(Runnable[LanguageModelInput, Any]):
 
     def _answer(self, plan: Plan, config: RunnableConfig | None) -> Any:
         if plan.n == 1:
-            answer = self._model.invoke(plan.input, config, **plan.kwargs)
+            answer = self._model.invoke(plan.input, plan.config(config), **plan.kwargs)
         else:
             results = self._model.batch(*plan.batch(config), return_exceptions=True, **plan.kwargs)
             answers = candidates(results)
             texts = [text_of(a) for a in answers]
             answer = answers[self._engine.choose(plan.tailored, texts) if len(answers) > 1 else 0]
-        self._engine.answered(plan.tailored, text_of(answer))
+        tell(self._engine, plan.tailored, text_of(answer))
         return stamped(answer, plan.tailored.call_id)
 
     async def _aanswer(self, plan: Plan, config: RunnableConfig | None) -> Any:
         if plan.n == 1:
-            answer = await self._model.ainvoke(plan.input, config, **plan.kwargs)
+            answer = await self._model.ainvoke(plan.input, plan.config(config), **plan.kwargs)
         else:
             results = await self._model.abatch(*plan.batch(config), return_exceptions=True, **plan.kwargs)
             answers = candidates(results)
             texts = [text_of(a) for a in answers]
             answer = answers[await self._engine.achoose(plan.tailored, texts) if len(answers) > 1 else 0]
-        await self._engine.aanswered(plan.tailored, text_of(answer))
+        await atell(self._engine, plan.tailored, text_of(answer))
         return stamped(answer, plan.tailored.call_id)
 
 

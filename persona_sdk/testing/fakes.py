@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
+from persona_sdk.calls import AnsweredCall
 from persona_sdk.errors import NotFoundError
 from persona_sdk.inference import Population
 from persona_sdk.memory import (
@@ -70,6 +71,7 @@ class _Person:
     pinned: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    calls: list[AnsweredCall] = field(default_factory=list)
     leaning: Leaning | None = None
     consent: Consent = field(default_factory=Consent)
 
@@ -220,6 +222,26 @@ class FakeMemory(Memory):
             person = self._person(tenant, user_id)
             if person.signals:
                 person.answers = {**answers, **person.answers}
+
+    def keep_call(self, call: AnsweredCall) -> None:
+        """Keep an answered call; nothing of somebody without signals."""
+        with self._lock:
+            person = self._person(call.tenant, call.user_id)
+            if person.signals:
+                person.calls = [call, *(c for c in person.calls if c.response_id != call.response_id)]
+
+    def kept_call(self, tenant: str, response_id: str) -> AnsweredCall | None:
+        """Return an answered call by either of its ids."""
+        with self._lock:
+            people = [person for (of, _), person in self._people.items() if of == tenant]
+        return next((c for p in people for c in p.calls if response_id in (c.response_id, c.call_id)), None)
+
+    def related_calls(
+        self, tenant: str, user_id: str, conversations: Sequence[str], befores: Sequence[str], limit: int = 16
+    ) -> list[AnsweredCall]:
+        """Return a person's calls by what was asked, or stood before it."""
+        known = self._person(tenant, user_id).calls
+        return [c for c in known if c.conversation in conversations or c.before in befores][:limit]
 
     def lean(self, tenant: str, leaning: Leaning) -> None:
         """Keep what a person leans to; nothing of somebody who was forgotten."""

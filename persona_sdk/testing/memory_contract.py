@@ -37,12 +37,14 @@ from persona_sdk.testing.memory_strategies import (
 # Before they are imported, so that pytest explains their asserts when they fail.
 pytest.register_assert_rewrite(
     "persona_sdk.testing.memory_contract_answers",
+    "persona_sdk.testing.memory_contract_calls",
     "persona_sdk.testing.memory_contract_leanings",
     "persona_sdk.testing.memory_contract_log",
     "persona_sdk.testing.memory_contract_versions",
 )
 
 from persona_sdk.testing.memory_contract_answers import AnswersContract  # noqa: E402
+from persona_sdk.testing.memory_contract_calls import CallsContract  # noqa: E402
 from persona_sdk.testing.memory_contract_leanings import LeaningsContract  # noqa: E402
 from persona_sdk.testing.memory_contract_log import PeopleContract, SignalsContract  # noqa: E402
 from persona_sdk.testing.memory_contract_versions import ForgettingContract, VersionsContract  # noqa: E402
@@ -163,6 +165,7 @@ class MemoryContract(
     ForgettingContract,
     SharingContract,
     AnswersContract,
+    CallsContract,
     LeaningsContract,
 ):
     """Every clause of `Memory`, as a test. Override `memory` with a fixture that gives an empty store."""

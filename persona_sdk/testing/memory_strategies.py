@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from persona_sdk.calls import AnsweredCall, conversation_digest
 from persona_sdk.inference import Population
 from persona_sdk.memory import Consent, Leaning, Memory
 from persona_sdk.models import Evidence, Message, Persona, Trait
@@ -21,6 +23,7 @@ __all__ = [
     "ODD_IDS",
     "ODD_TEXTS",
     "all_that_is_known",
+    "answered_call",
     "fill",
     "identifiers",
     "in_threads",
@@ -156,6 +159,7 @@ def all_that_is_known(memory: Memory, tenant: str, user_id: str) -> tuple[object
         memory.versions(tenant, user_id),
         memory.verdicts(tenant, user_id),
         memory.recalled(tenant, user_id, [ASKED]),
+        memory.related_calls(tenant, user_id, [], [conversation_digest([])]),
         memory.leaning(tenant, user_id),
         memory.consent(tenant, user_id),
     )
@@ -165,7 +169,7 @@ def all_that_is_known(memory: Memory, tenant: str, user_id: str) -> tuple[object
 ASKED = "0" * 64
 
 #: What is known of nobody.
-NOTHING: tuple[object, ...] = ([], None, None, None, [], {}, {}, None, Consent())
+NOTHING: tuple[object, ...] = ([], None, None, None, [], {}, {}, [], None, Consent())
 
 
 def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
@@ -177,10 +181,18 @@ def fill(memory: Memory, tenant: str, user_id: str, text: str) -> int:
     memory.rule(tenant, user_id, "style:length/against", "rejected", text)
     memory.mark_learnt(tenant, user_id, seq, text)
     memory.keep_answers(tenant, user_id, {ASKED: text})
+    memory.keep_call(answered_call(user_id, text, tenant=tenant))
     memory.lean(tenant, leaning(user_id, seq, {f"w:{text}": 1.0}))
     if type(memory).set_consent is not Memory.set_consent:
         memory.set_consent(tenant, user_id, lend=True, borrow=False)
     return seq
+
+
+def answered_call(user_id: str, text: str, *, tenant: str = "default", **fields: Any) -> AnsweredCall:
+    """Return a call of somebody who asked `text` and was answered with it."""
+    asked = (Message(role="system", content="Be kind."), Message(role="user", content=text))
+    values = {"call_id": uuid.uuid4().hex, "response_id": uuid.uuid4().hex, "asked": asked, "answer": text} | fields
+    return AnsweredCall(tenant=tenant, user_id=user_id, **values)
 
 
 def leaning(user_id: str, through: int, weights: dict[str, float]) -> Leaning:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_sdk import index, inference, memory, scoring, similar, tailoring
+from persona_sdk import calls, index, inference, memory, scoring, similar, tailoring
 from persona_sdk.hooks import PluginHost, PluginStatus, Registry, specs
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -21,7 +21,7 @@ INTERFACES = (
     similar.Study,
     index.VectorIndex,
 )
-MODULES = (memory, inference, scoring, tailoring, similar, index)
+MODULES = (calls, memory, inference, scoring, tailoring, similar, index)
 
 
 def signature(function, name=None, *, method=True):

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable
 
 from persona_sdk.chat import CALL_ID, PersonalizedChat
-from persona_sdk.errors import PluginTypeError
+from persona_sdk.errors import PluginTypeError, StorageError
 from persona_sdk.models import Message
 from tests.support.chatting import CALLS, Does, Recorder, choosing, collect, for_user, joined, make_personalizer
 
@@ -143,3 +144,48 @@ def test_feedback_finds_the_answer_by_its_call_id(world):
     answer = chat.invoke(question, for_user("ada"))
     rating = chat._engine.rate("ada", True, response_id=answer.response_metadata[CALL_ID])
     assert rating.response == "one two three"
+
+
+# What others see of a call
+
+
+class Watching(BaseCallbackHandler):
+    def __init__(self):
+        self.seen = []
+
+    def on_chat_model_start(self, serialized, messages, *, tags, metadata, **kwargs):
+        self.seen.append((tags, metadata))
+
+
+@every_way
+def test_callbacks_find_the_call_id_in_the_metadata_of_the_run(world, call):
+    chat, _, plugin = world
+    watching = Watching()
+    config = {"callbacks": [watching], "metadata": {"mine": 1}, "tags": ["t"], **for_user("ada")}
+    call(chat, "why?", config)
+    call(chat.with_config(metadata={"bound": 2}), "why?", config)
+    first, second = watching.seen
+    assert (first[0], first[1]["mine"], first[1][CALL_ID]) == (["t"], 1, plugin.answers[0][0])
+    assert (second[1]["mine"], second[1]["bound"], second[1][CALL_ID]) == (1, 2, plugin.answers[1][0])
+    assert (config["metadata"], config["tags"]) == ({"mine": 1}, ["t"])
+
+
+@every_way
+def test_answers_that_are_chosen_among_are_marked_as_not_to_be_streamed(call):
+    chat, _, plugin = choosing("a", "ab", "abc")
+    watching = Watching()
+    call(chat, "why?", {"callbacks": [watching], "tags": ["t"]})
+    assert [tags for tags, _ in watching.seen] == [["t", "nostream"]] * 3
+    assert {metadata[CALL_ID] for _, metadata in watching.seen} == {plugin.answers[0][0]}
+
+
+@pytest.mark.parametrize("failure", [StorageError("no room"), RuntimeError("no room for one two three")])
+@every_way
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(world, call, failure, monkeypatch, caplog):
+    def full(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(world[0]._engine, "answered", full)
+    assert call(world[0], "why?", for_user("ada")).content == "one two three"
+    assert "could not be kept" in caplog.text
+    assert "two" not in caplog.text

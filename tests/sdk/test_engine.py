@@ -95,10 +95,10 @@ def test_feedback_about_an_unknown_answer_is_refused(p):
     answered, unanswered = p.tailor("ann", "Why?"), p.tailor("ann", "Why?")
     p.answered(answered, "Because.")
     for user, id_ in (("ann", "unheard-of"), ("ann", unanswered.call_id), ("bob", answered.call_id)):
-        with pytest.raises(InputError, match="gave no answer with that response_id") as caught:
+        with pytest.raises(InputError, match="no answer is known by that response_id") as caught:
             p.rate(user, True, response_id=id_)
         assert caught.value.field == "response_id"
-    with pytest.raises(InputError, match="gave no answer with that response_id"):
+    with pytest.raises(InputError, match="no answer is known by that response_id"):
         p.for_tenant("other").rate("ann", True, response_id=answered.call_id)
     with pytest.raises(InputError, match="no response_id was given"):
         p.edited("ann", "Because!", prompt="Why?")

@@ -52,6 +52,26 @@ def plain(value):
     return value
 
 
+async def chat(call, results):
+    """The part of the story around one answer."""
+    await call("notice", "ada", [{"role": "user", "content": "Good morning."}])
+    await call("notice", "ada", [{"content": "nobody says this"}])
+    tailored = await call("tailor", "ada", "What should I cook for dinner?", model="m")
+    await call("choose", tailored, [hedged(1), "Pasta."])
+    await call("answered", tailored, "Pasta.", "r1")
+    await call("call", "r1")
+    await call("call", "unheard-of")
+    await call("explain", tailored)
+    await call("explain", "r1")
+    await call("feedback", "r1", edited="Pasta, please.", id="f")
+    await call("feedback", "r1")
+    about = {"response_id": tailored.call_id, "at": NOON}
+    for name, args in (("rate", (True,)), ("edited", ("Pasta!",)), ("regenerated", ())):
+        signal = await call(name, "ada", *args, id=name, **about)
+        results[-1] = (name, plain(signal.model_copy(update={"response_id": "the call"})))
+    await call("rate", "ada", True, response_id="unheard-of")
+
+
 async def story(do, path):
     """Do one thing after the other, every method at least once; return what each returned."""
     results = []
@@ -71,20 +91,15 @@ async def story(do, path):
     await call("observe", [Utterance(id="o", user_id="ada", text="I am a vegetarian.", at=NOON)])
     await call("said", "ada", "Hello.", id="u", at=NOON)
     await call("said", "", "nobody says this")
+    await call("tenants")
+    await call("pending")
     await call("learn_pending")
     await call("learn", "ada")
     await call("persona", "ada")
     await call("persona", "nobody")
-    tailored = await call("tailor", "ada", "What should I cook for dinner?", model="m")
-    await call("choose", tailored, [hedged(1), "Pasta."])
-    await call("answered", tailored, "Pasta.")
-    await call("explain", tailored)
-    about = {"response_id": tailored.call_id, "at": NOON}
-    for name, args in (("rate", (True,)), ("edited", ("Pasta!",)), ("regenerated", ())):
-        signal = await call(name, "ada", *args, id=name, **about)
-        results[-1] = (name, plain(signal.model_copy(update={"response_id": "the call"})))
-    await call("rate", "ada", True, response_id="unheard-of")
+    await chat(call, results)
     await call("score", "ada", "Why?", ["Because.", hedged(2)])
+    await call("untailored", "ada", "Why?", "no time")
     await call("users")
     await call("versions", "ada")
     await call("diff", "ada", 1, 2)
@@ -117,6 +132,7 @@ def test_the_same_story_sync_and_async(tmp_path):
         return Personalizer(
             f"sqlite:///{tmp_path / name}.db",
             learning="manual",
+            calls="memory",
             time_budget=30,
             similar="similar_personas",
             index="exact",

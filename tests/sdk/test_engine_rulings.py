@@ -184,7 +184,7 @@ def test_nothing_stays_of_who_is_forgotten(p, plugin, tmp_path, marker):
     persona = p.persona(user)
     assert (persona.version, persona.traits) == (0, ())
     assert (p.signals(user), p.versions(user), p.rulings(user), p.users()) == ([], [], [], ["bob"])
-    with pytest.raises(InputError, match="gave no answer with that response_id"):
+    with pytest.raises(InputError, match="no answer is known by that response_id"):
         p.rate(user, True, response_id=tailored.call_id)
     assert p.tailor(user, NEUTRAL).messages == [{"role": "user", "content": NEUTRAL}]
     assert p.forget(user) == Forgotten(0, 0)

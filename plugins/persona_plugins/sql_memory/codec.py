@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from persona_sdk.calls import AnsweredCall
 from persona_sdk.errors import InputError, StorageError
 from persona_sdk.inference import Population
 from persona_sdk.models import Persona
 from persona_sdk.signals import Signal, parse_signal
 
-__all__ = ["dump", "dump_state", "load_persona", "load_population", "load_signal", "load_state"]
+__all__ = ["dump", "dump_state", "load_call", "load_persona", "load_population", "load_signal", "load_state"]
 
 
 def dump(model: BaseModel, what: str) -> str:
@@ -66,6 +67,14 @@ def load_persona(stored: str) -> Persona:
         return Persona.model_validate_json(stored)
     except ValidationError as error:
         raise _unreadable("a persona", _where(error)) from None
+
+
+def load_call(stored: str) -> AnsweredCall:
+    """Return the answered call that was dumped as `stored`."""
+    try:
+        return AnsweredCall.model_validate_json(stored)
+    except ValidationError as error:
+        raise _unreadable("an answered call", _where(error)) from None
 
 
 def load_population(stored: str) -> Population:

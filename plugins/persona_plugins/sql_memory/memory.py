@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, exists, func, s
 from persona_plugins.sql_memory import answers as kept
 from persona_plugins.sql_memory import codec, people, tables
 from persona_plugins.sql_memory.cache import Personas
+from persona_plugins.sql_memory.calls import Answering
 from persona_plugins.sql_memory.leanings import Lending
 from persona_plugins.sql_memory.store import Store
 from persona_plugins.sql_memory.tables import (
@@ -71,20 +72,24 @@ _VERDICTS = (
 )
 
 
-class SqlMemory(Lending, Memory):
+class SqlMemory(Lending, Answering, Memory):
     """Memory in SQLite (one file, several processes) or PostgreSQL, through SQLAlchemy.
 
     `url` is an SQLAlchemy URL; `busy_timeout` is how many seconds to wait for another writer; `cached_personas` is
-    how many parsed personas to keep. On SQLite, `forget` leaves no byte of a person's text in the file or its log.
+    how many parsed personas to keep, `kept_calls` how many answered calls of each person. On SQLite, `forget` leaves
+    no byte of a person's text in the file or its log.
     On PostgreSQL the rows are gone for every reader at once; when the server's disk blocks, log and backups lose
     them is up to its VACUUM, log recycling and backup policy.
     """
 
     name: ClassVar[str] = "sql_memory"
 
-    def __init__(self, url: str, *, busy_timeout: float = 5.0, cached_personas: int = 1024) -> None:
+    def __init__(
+        self, url: str, *, busy_timeout: float = 5.0, cached_personas: int = 1024, kept_calls: int = 200
+    ) -> None:
         self._store = Store(url, busy_timeout=busy_timeout)
         self._cache = Personas(cached_personas)
+        self._kept_calls = int(kept_calls)
 
     def __repr__(self) -> str:
         return f"SqlMemory({self._store.url.render_as_string(hide_password=True)!r})"
@@ -96,9 +101,10 @@ class SqlMemory(Lending, Memory):
         Raises:
             SettingsError: naming the option that is unknown or impossible.
         """
+        known = ("busy_timeout", "cached_personas", "kept_calls")
         for option, value in options.items():
-            if option not in ("busy_timeout", "cached_personas"):
-                raise SettingsError(f"sql_memory: unknown option {option!r}; known are busy_timeout, cached_personas")
+            if option not in known:
+                raise SettingsError(f"sql_memory: unknown option {option!r}; known are {', '.join(known)}")
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**9:
                 raise SettingsError(f"sql_memory: option {option!r} must be a number above 0")
         return cls(url, **options)
@@ -357,8 +363,8 @@ class SqlMemory(Lending, Memory):
             StorageBusyError: the rows are erased, but readers of other processes hold the log; call it again.
         """
         who = digest(tenant, user_id)
-        theirs = (signals, versions, verdicts, notes, names, tables.answers, tables.leanings, tables.consents)
-        erased = dict.fromkeys(theirs, 0)
+        theirs = (signals, versions, verdicts, notes, names, tables.answers, tables.calls, tables.leanings)
+        erased = dict.fromkeys((*theirs, tables.consents), 0)
         with self._store.writing() as connection:
             person = people.lock(connection, [who]).get(who)
             if person is not None:

@@ -4,9 +4,9 @@ SQLite's secure delete zeroes what is deleted, but when a B-tree page is split o
 stay behind in the free space of the old page, out of reach of any later delete. Plain DELETE therefore leaves traces
 of some people in the file. Three rules keep text out of rebalanced pages:
 
-* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`, `answers`, `leanings`) only ever
-  grow at the end (their key is an ever larger integer), and a row, once written, never becomes longer: on SQLite it is
-  erased by setting its columns to NULL, which leaves a stub of a few bytes;
+* tables that hold people's text (`names`, `notes`, `signals`, `versions`, `verdicts`, `answers`, `calls`, `leanings`)
+  only ever grow at the end (their key is an ever larger integer), and a row, once written, never becomes longer: on
+  SQLite it is erased by setting its columns to NULL, which leaves a stub of a few bytes;
 * indexes hold no text: people, tenants and signal ids are found by a digest;
 * what changes often (`persons`) holds no text either.
 
@@ -39,6 +39,7 @@ __all__ = [
     "EARLIER_VERSIONS",
     "SCHEMA_VERSION",
     "answers",
+    "calls",
     "consents",
     "digest",
     "leanings",
@@ -55,10 +56,10 @@ __all__ = [
 ]
 
 #: Raised when older code must not use the tables any more. 2 brought `answers`, 3 `leanings` and `consents`: older code
-#: would not forget them.
-SCHEMA_VERSION = 3
+#: would not forget them; so it is with `calls`, which 4 brought.
+SCHEMA_VERSION = 4
 #: Schemas that become this one when the tables they lack are created.
-EARLIER_VERSIONS = ("1", "2")
+EARLIER_VERSIONS = ("1", "2", "3")
 
 
 def digest(*parts: str) -> bytes:
@@ -184,6 +185,19 @@ answers = _log(
     Column("answer", JsonString),
 )
 
+#: Answered calls. `response` and `call` stand for their ids, `conversation` and `before` for what was asked.
+calls = _log(
+    "calls",
+    "row",
+    Column("person", BigInteger),
+    Column("scope", LargeBinary),
+    Column("response", LargeBinary),
+    Column("call", LargeBinary),
+    Column("conversation", LargeBinary),
+    Column("before", LargeBinary),
+    Column("payload", Text),
+)
+
 #: What people lean to beyond everybody of their tenant, as JSON: names of features, and weights.
 leanings = _log(
     "leanings",
@@ -232,6 +246,9 @@ _partial("versions_order", versions, "person", "version", where="person IS NOT N
 _partial("verdicts_person", verdicts, "person", where="person IS NOT NULL")
 _partial("notes_person", notes, "person", where="person IS NOT NULL")
 _partial("answers_digests", answers, "person", "digest", where="person IS NOT NULL", unique=True)
+_partial("calls_person", calls, "person", "row", where="person IS NOT NULL")
+_partial("calls_response", calls, "scope", "response", where="person IS NOT NULL")
+_partial("calls_call", calls, "scope", "call", where="person IS NOT NULL")
 _partial("leanings_person", leanings, "person", where="person IS NOT NULL", unique=True)
 _partial("leanings_news", leanings, "scope", "row", where="person IS NOT NULL")
 _partial("consents_person", consents, "person", where="person IS NOT NULL", unique=True)

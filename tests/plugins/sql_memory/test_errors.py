@@ -259,7 +259,7 @@ def test_a_newer_schema(url: str) -> None:
         connection.execute(text("UPDATE persona_meta SET value = '99' WHERE key = 'schema'"))
     engine.dispose()
     memory = SqlMemory(url)
-    with pytest.raises(StorageError, match=r"schema 99.*knows 3.*upgrade"):
+    with pytest.raises(StorageError, match=r"schema 99.*knows 4.*upgrade"):
         memory.append([said("y", "ann")])
     memory.close()
 
