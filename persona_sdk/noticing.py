@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from persona_sdk.calls import APP_ROLES, AnsweredCall, conversation_digest, not_text, question, spoken
 from persona_sdk.models import Message, utc_now
-from persona_sdk.signals import MAX_TEXT, Regeneration, Signal, Utterance
+from persona_sdk.signals import Regeneration, Signal, Utterance
 
 __all__ = ["Notice"]
 
@@ -23,6 +23,8 @@ _MEMORY_SPAN = timedelta(hours=1)
 _LONGEST_SAID = 4_000
 #: The share of words that an edited question has in common with what it was.
 _ALIKE = 0.5
+#: Longer questions are not compared word by word: somebody waits for the answer.
+_LONGEST_COMPARED = 100_000
 _WORD = re.compile(r"\w+")
 
 
@@ -128,10 +130,10 @@ def _edited(one: Sequence[Message], other: Sequence[Message]) -> bool:
     Where nothing was said before, they may as well be the first questions of two conversations ("capital of Peru",
     "capital of Chile"): there, words may only have been added, or left out.
     """
-    if not one or one[-1].role != "user" or not_text(one[-1]) != not_text(other[-1]):
+    if not one or not_text(one[-1]) != not_text(other[-1]):
         return False
     texts = one[-1].text, other[-1].text
-    if max(map(len, texts)) > MAX_TEXT:
+    if max(map(len, texts)) > _LONGEST_COMPARED:
         return False
     words, others = (set(_WORD.findall(text.lower())) for text in texts)
     both = words & others

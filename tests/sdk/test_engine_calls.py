@@ -158,6 +158,7 @@ def test_feedback_about_what_is_no_answer(p, worker):
     _, unanswered = request(p, "ann", WHY)
     tailored = p.tailor("ann", WHY)
     p.answered(tailored, "", "only a tool was called")
+    assert p._memory.kept_call("default", tailored.call_id) is None
     for told in (p, worker, p.for_tenant("other")):
         for id_ in ("unheard-of", "", unanswered, tailored.call_id, "only a tool was called", "ann", "\ud800"):
             with pytest.raises(NotFoundError, match="no answer is known"):
@@ -201,6 +202,8 @@ def test_by_default_only_the_process_knows(url):
         _, id_ = request(p, "ann", WHY, "Light scatters.")
         assert p.feedback(id_, thumb=True).response == "Light scatters."
         assert (known(other, id_), known(worker, id_)) == (None, None)
+        _, id_ = request(worker, "ann", WHY, "Light scatters.")
+        assert (known(p, id_), p.explain(id_).user_id) == (None, id_)
 
 
 @pytest.mark.parametrize("calls", ["process", "memory"])
@@ -319,6 +322,8 @@ def test_no_call_stays_of_who_is_forgotten(p, worker, tmp_path, marker):
     assert [known(worker, id_)[:-1] == known(p, id_)[:-1] for id_ in response_ids] == [True] * 3
     assert marker.encode() in files()
     worker.forget(marker)
+    assert [known(p, id_) for id_ in response_ids] == [None] * 3
+    assert p.explain(response_ids[0]).user_id == response_ids[0]  # no answer's id any more
     p.answered(late, f"{marker} is late", "late")
     assert marker.encode() not in files()
     for told in (p, worker):

@@ -1,15 +1,14 @@
 """What calls show by themselves, as the server of a chat app sees them: each request is the whole conversation."""
 
-import json
 from datetime import timedelta
 
 import pytest
 
 from persona_sdk import Personalizer
-from persona_sdk.calls import AnsweredCall, texts_only
+from persona_sdk.calls import AnsweredCall
 from persona_sdk.models import Message, utc_now
 from persona_sdk.noticing import Notice
-from tests.support.chat_app import Chat, assistant, request, user
+from tests.support.chat_app import PICTURE, Chat, again, assistant, kinds, request, said, stayed, user
 from tests.support.people import QUESTIONS, hedged
 
 WHY = "Why is the sky blue?"
@@ -30,24 +29,6 @@ def p(url):
 @pytest.fixture
 def chat(p):
     return Chat(p, "ann")
-
-
-def kinds(signals):
-    return [s.kind for s in signals]
-
-
-def said(p, user_id="ann"):
-    return [s.text for s in p.signals(user_id) if s.kind == "utterance"]
-
-
-def again(p, user_id="ann"):
-    """The answers that somebody wanted another one for."""
-    return [s.response for s in p.signals(user_id) if s.kind == "regeneration" and s.kept is None]
-
-
-def stayed(p, user_id="ann"):
-    """The answers that somebody stayed with, each with the one it was preferred to."""
-    return [(s.kept, s.response) for s in p.signals(user_id) if s.kind == "regeneration" and s.kept is not None]
 
 
 # What somebody says
@@ -72,14 +53,10 @@ def test_what_somebody_says_is_recorded_once(url, p, chat):
     assert said(p, "bob") == ["I am a vegetarian."]
 
 
-PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,Zq7Zq7Zq7"}}
-
-
 @pytest.mark.parametrize(
     "messages",
     [
         [],
-        [user("x" * 4001)],
         [user("")],
         [user(" \n\t")],
         [user(None)],
@@ -94,25 +71,28 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,Zq7Z
     ids=lambda messages: str(messages)[:80],
 )
 def test_what_nobody_says_is_not_recorded(p, messages):
+    p.said("ann", "Hello")
     for _ in range(2):  # nor is anything else, when it comes again
         assert request(p, "ann", messages, "Hm.")[0] == []
-    assert p.users() == []
+    assert len(p.signals("ann")) == 1
 
 
 def test_whatever_an_app_says_behind_a_person_is_not_theirs(p):
     request(p, "ann", [user(WHY), {"role": "system", "content": "Answer in French."}])
     request(p, "ann", [user([{"type": "text", "text": "What is this?"}, PICTURE])])
     request(p, "ann", [user("x" * 4000)])
+    request(p, "ann", [user("x" * 4001)])  # nobody says that much: it is a text to work on
     assert said(p) == [WHY, "What is this?", "x" * 4000]
 
 
-def test_without_calls_in_memory_only_words_are_noticed(url):
-    with Personalizer(url, learning="manual", time_budget=30) as p:
-        chat = Chat(p, "ann")
-        assert kinds(chat.say(WHY, LONG)) == ["utterance"]
+def test_without_calls_in_memory_only_words_are_noticed(url, p):
+    Chat(p, "ann").say(WHY, OTHER)
+    with Personalizer(url, learning="manual", time_budget=30, calls="process") as other:
+        chat = Chat(other, "ann")
+        chat.say(WHY, LONG)
         chat.again(SHORT)
         chat.say("Thanks!", "You are welcome.")
-        assert (said(p), again(p), stayed(p)) == ([WHY, "Thanks!"], [], [])
+    assert (said(p), again(p), stayed(p)) == ([WHY, "Thanks!"], [], [])
 
 
 # Asking again
@@ -212,6 +192,14 @@ def test_a_new_conversation_is_none_asked_again(p, then):
     assert (again(p), stayed(p)) == ([], [])
 
 
+def test_long_questions_are_compared_as_they_stand(p, chat):
+    p.said("ann", "Hello")
+    long = "word " * 20_001
+    chat.say(long, LONG)
+    assert chat.edit(f"{long} more", SHORT) == []
+    assert kinds(chat.again(OTHER)) == ["regeneration"]
+
+
 def test_in_a_conversation_half_of_the_words_are_enough(p, chat):
     chat.say("Hello", "Hi!")
     chat.say("Explain monads to me briefly", LONG)
@@ -238,12 +226,13 @@ def test_going_on_from_the_last_of_several_answers(p, chat, answers):
 
 
 def test_going_on_from_an_earlier_answer(p, chat):
-    chat.say("Hello", "Hi!")
-    chat.say(WHY, LONG)
+    chat.say("Hello", "\nHi! ")
+    chat.say(WHY, f"\n\n{LONG}")
+    chat.said[1] = assistant("Hi!")  # answers may come back as they were, or trimmed
     chat.again(SHORT)
-    chat.back_to(f"\n{LONG}  ")  # as the app shows it, it may be trimmed or not
+    chat.back_to(f"{LONG}\n")
     chat.say("Thanks!", "You are welcome.")
-    assert stayed(p) == [(LONG, SHORT)]
+    assert stayed(p) == [(f"\n\n{LONG}", SHORT)]
 
 
 def test_it_is_noticed_once_that_somebody_stays(p, chat):
@@ -266,8 +255,25 @@ def test_going_on_from_the_only_answer_shows_nothing(p, chat):
 def test_the_same_answer_twice_shows_no_preference(p, chat):
     chat.say(WHY, SHORT)
     chat.again(f"{SHORT} ")
+    chat.again(SHORT)
     chat.say("Thanks!", "You are welcome.")
-    assert (again(p), stayed(p)) == ([SHORT], [])
+    assert (again(p), stayed(p)) == ([SHORT, f"{SHORT} "], [])
+
+
+def test_ids_that_a_server_begins_anew_hide_nothing(p):
+    for question in (WHY, "Who was Rayleigh?"):
+        for answer in (LONG, SHORT):
+            p.notice("ann", [user(question)])
+            p.answered(p.tailor("ann", [user(question)]), answer, f"response of {len(answer)}")
+        p.notice("ann", [user(question), assistant(SHORT), user("Thanks!")])
+    assert (again(p), stayed(p)) == ([LONG] * 2, [(SHORT, LONG)] * 2)
+
+
+def test_an_empty_answer_is_none():
+    """Memories of others may keep them."""
+    notice = Notice("default", "ann", (Message(role="user", content=WHY),))
+    (_, regeneration) = notice.signals([_call(WHY, answer=" "), _call(WHY, answer=LONG)])
+    assert regeneration.response == LONG
 
 
 def test_several_messages_in_a_row_are_one_turn(p):
@@ -276,73 +282,6 @@ def test_several_messages_in_a_row_are_one_turn(p):
     history = [user("Here is a picture book."), user(WHY), assistant(SHORT)]
     request(p, "ann", [*history, user("Oh."), user("Thanks!")])
     assert (again(p), stayed(p)) == ([LONG], [(SHORT, LONG)])
-
-
-# Tools, pictures
-
-
-WEATHER = "What is the weather in Rome?"
-TOOL = [
-    assistant("Let me look.", tool_calls=[{"id": "1", "type": "function", "function": {"name": "weather"}}]),
-    {"role": "tool", "tool_call_id": "1", "content": "Rain."},
-]
-
-
-@pytest.mark.parametrize("text", ["Let me look.", ""], ids=["says what it does", "only calls"])
-@pytest.mark.parametrize("kept", [True, False], ids=["tools in the history", "answers only"])
-def test_what_comes_of_calling_tools_is_one_answer(p, text, kept):
-    steps = [{**TOOL[0], "content": text}, TOOL[1]]
-    for answer in ("It rains.", "Rain, all day long, and in the evening it is going to rain even more."):
-        request(p, "ann", [user(WEATHER)], text)
-        assert request(p, "ann", [user(WEATHER), *steps], text)[0] == []
-        assert request(p, "ann", [user(WEATHER), *steps, *steps], answer)[0] == []
-    assert again(p) == ["It rains."]
-    request(p, "ann", [user(WEATHER), *(steps * 2 if kept else ()), assistant("It rains."), user("A pity.")], "Yes.")
-    assert [(kept, other[:5]) for kept, other in stayed(p)] == [("It rains.", "Rain,")]
-    assert said(p) == [WEATHER, "A pity."]
-
-
-def picture(text, data):
-    return user([{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": f"data:image/png,{data}"}}])
-
-
-def test_other_pictures_are_other_questions(p):
-    for data in ("one", "two"):
-        assert kinds(request(p, "ann", [picture("What is this?", data)], data)[0]) == ["utterance"]
-    _, regeneration = request(p, "ann", [picture("What is this?", "one")], "A cat.")[0]
-    assert regeneration.response == "one"
-    history = [picture("What is this?", "one"), assistant("A cat.")]
-    request(p, "ann", [*history, user("Thanks!")])
-    assert stayed(p) == [("A cat.", "one")]
-
-
-def test_no_picture_is_stored(p, tmp_path):
-    odd = {"type": "image_url", "text": "a caption", "image_url": "Zq7Zq7"}
-    messages = [
-        {"role": "user", "content": [PICTURE, odd, "Which?"], "images": ["Zq7Zq7"]},
-        assistant("That one.", audio={"data": "Zq7Zq7"}),
-        user([{"type": "text", "text": "Sure?"}, PICTURE, {"type": "input_audio", "input_audio": {"data": "Zq7Zq7"}}]),
-    ]
-    for answer in (LONG, SHORT):
-        request(p, "ann", messages, answer)
-    request(p, "ann", [*messages, assistant(SHORT), user("Thanks!")], "You are welcome.")
-    assert (again(p), stayed(p)) == ([LONG], [(SHORT, LONG)])
-    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"a caption" in files
-    assert b"Zq7" not in files
-    assert all(part.keys() == {"type", "digest"} for part in p.signals("ann")[-1].prompt[2].content[1:])
-
-
-def test_messages_are_thinned_out_once():
-    messages = (
-        Message(role="user", content=["a", PICTURE, {"text": "b"}, 7, {"type": 7}, {"type": "x", "y": object()}]),
-    )
-    thin = texts_only(messages)
-    assert texts_only(thin) == thin
-    assert [p if isinstance(p, str) else p["type"] for p in thin[0].content] == [
-        "a", "image_url", "text", "unknown", "unknown", "x"
-    ]  # fmt: skip
-    json.dumps(thin[0].model_dump())
 
 
 # Learning from it

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, or_, select, union_all
+from sqlalchemy import Delete, Update, bindparam, or_, select, union_all
 
-from persona_plugins.sql_memory import codec, people
+from persona_plugins.sql_memory import codec
 from persona_plugins.sql_memory.store import Store
 from persona_plugins.sql_memory.tables import calls, digest, persons
 from persona_sdk.calls import AnsweredCall
@@ -34,6 +35,11 @@ _RELATED = (
 )
 
 
+#: Somebody who has signals, their row locked until the transaction ends.
+_WHO = select(persons.c.person).where(persons.c.digest == bindparam("digest"), persons.c.last_seq > 0).with_for_update()
+_KEEP = calls.insert()
+
+
 class Answering:
     """Mixed into the memory; every method is one of `Memory`'s."""
 
@@ -52,19 +58,19 @@ class Answering:
             "payload": payload,
         }
         with self._store.writing() as connection:
-            person = people.lock(connection, [who]).get(who)
-            if person is None or not people.has_signal(connection, person):
+            person = connection.scalar(_WHO, {"digest": who})
+            if person is None:
                 return  # forgotten while being answered: nothing of them may come back
-            same = (calls.c.person == person, calls.c.response == row["response"])
-            connection.execute(self._store.erase(calls).where(*same))
-            connection.execute(calls.insert(), {"person": person, **row})
-            self._drop_oldest(connection, person)
+            connection.execute(self._superseded, {"whose": person, "which": row["response"]})
+            connection.execute(_KEEP, {"person": person, **row})
 
-    def _drop_oldest(self, connection: Connection, person: int) -> None:
-        newest = select(calls.c.row).where(calls.c.person == person).order_by(calls.c.row.desc())
-        last = connection.scalar(newest.offset(self._kept_calls).limit(1))
-        if last is not None:
-            connection.execute(self._store.erase(calls).where(calls.c.person == person, calls.c.row <= last))
+    @functools.cached_property
+    def _superseded(self) -> Update | Delete:
+        """Erases a person's call of a response id, and all but the newest, so that there is room for one more."""
+        mine, same = calls.c.person == bindparam("whose"), calls.c.response == bindparam("which")
+        newest = select(calls.c.row).where(mine, ~same).order_by(calls.c.row.desc())
+        last = newest.offset(self._kept_calls - 1).limit(1).scalar_subquery()
+        return self._store.erase(calls).where(mine, or_(same, calls.c.row <= last))
 
     def kept_call(self, tenant: str, response_id: str) -> AnsweredCall | None:
         """Return an answered call by either of its ids; see `Memory.kept_call`."""

@@ -136,6 +136,14 @@ def test_how_many_must_be_a_number(number: object) -> None:
         SqlMemory.from_options("sqlite://", {"kept": 1})
 
 
+def test_of_somebody_without_signals_nothing_is_kept(url: str) -> None:
+    memory = SqlMemory(url)
+    memory.set_consent("default", "ann", lend=False)  # they are known, and may have been forgotten meanwhile
+    assert found(memory, [*keep(memory, "ann", 1), *keep(memory, "bob", 1)]) == [False, False]
+    assert rows(url, theirs=False) == 0
+    memory.close()
+
+
 def test_many_keep_calls_of_one_person_at_once(url: str) -> None:
     memory = SqlMemory(url, busy_timeout=30, kept_calls=5)
     memory.append([said("x", "ann")])
