@@ -22,7 +22,9 @@ from persona_integrations.cli import (
     commands_evaluate_tailoring,
     commands_learn,
     commands_look,
+    commands_mcp,
     commands_rule,
+    commands_serve,
     commands_similar,
     commands_tune_adapters,
     commands_tune_choose,
@@ -55,6 +57,7 @@ app = typer.Typer(
 )
 evaluate = typer.Typer(no_args_is_help=True, help="Measure how well personas predict what people choose.")
 similar = typer.Typer(no_args_is_help=True, help="Who prefers alike, and what may be borrowed.")
+keys = typer.Typer(no_args_is_help=True, help="Who may use the gateway.")
 tune = typer.Typer(no_args_is_help=True, help="Make rows, tune a model with them, and manage adapters.")
 
 
@@ -65,7 +68,7 @@ def _paragraphs(command: Callable[..., None]) -> str:
 
 
 _LEARN, _LOOK, _DECIDE, _OTHER = "Learn", "Look", "Correct and erase", "Try out and measure"
-_TUNE = "Tune a model"
+_TUNE, _SERVE = "Tune a model", "Serve apps"
 for _name, _command, _panel in (
     ("infer", commands_learn.infer, _LEARN),
     ("import", commands_learn.import_file, _LEARN),
@@ -82,6 +85,8 @@ for _name, _command, _panel in (
     ("unpin", commands_rule.unpin, _DECIDE),
     ("share", commands_similar.share, _DECIDE),
     ("forget", commands_data.forget, _DECIDE),
+    ("serve", commands_serve.serve, _SERVE),
+    ("mcp", commands_mcp.mcp, _SERVE),
     ("demo", commands_demo.demo, _OTHER),
     ("chat", commands_chat.chat, _OTHER),
     ("plugins", commands_evaluate.plugins, _OTHER),
@@ -95,6 +100,9 @@ _GROUPED: tuple[tuple[typer.Typer, str, Callable[..., None]], ...] = (
     (similar, "people", commands_similar.people),
     (similar, "rebuild", commands_similar.rebuild),
     (similar, "status", commands_similar.status),
+    (keys, "create", commands_serve.create),
+    (keys, "list", commands_serve.list_keys),
+    (keys, "revoke", commands_serve.revoke),
     (tune, "rows", commands_tune_rows.rows),
     (tune, "train", commands_tune_train.train),
     (tune, "choose", commands_tune_choose.choose),
@@ -109,6 +117,7 @@ for _group, _name, _grouped in _GROUPED:
     _group.command(_name, help=_paragraphs(_grouped))(_grouped)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=_OTHER)
 app.add_typer(similar, name="similar", rich_help_panel=_LOOK)
+app.add_typer(keys, name="keys", rich_help_panel=_SERVE)
 app.add_typer(tune, name="tune", rich_help_panel=_TUNE)
 
 

@@ -41,6 +41,12 @@ class Globals:
         # Commands learn when they say so: a thread beside them would do the same work twice.
         return Settings.load(**{"database_url": self.db, "tenant": self.tenant, "learning": "manual", **more})
 
+    def export(self) -> None:
+        """Have other processes of this command use the same database and tenant."""
+        for name, value in (("PERSONA_DATABASE_URL", self.db), ("PERSONA_TENANT", self.tenant)):
+            if value is not None:
+                os.environ[name] = value
+
     def open(self, *, create: bool = False, plugins: Sequence[object] = (), **more: Any) -> Personalizer:
         """Open the database, with plugins of the command's own; one that does not exist only if it may `create` it.
 
