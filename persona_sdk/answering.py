@@ -200,8 +200,7 @@ class Answering(Recording):
 
     def _keep(self, call: AnsweredCall) -> None:
         """Give a call to memory, which from then on knows better than this process: they may be forgotten elsewhere."""
-        self._memory.keep_call(call)
-        if self._memory.kept_call(call.tenant, call.call_id) is not None:
+        if self._memory.keep_call(call):
             self._recent.answered(call, in_memory=True)
         elif call.gate != STRANGER and self._memory.progress(call.tenant, call.user_id) is None:
             self._recent.forget(call.tenant, call.user_id)  # they were, while they were being answered

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from persona_sdk.answering import Answering
+from persona_sdk.answering import STRANGER, Answering
 from persona_sdk.errors import InputError, NotFoundError, SettingsError, StorageError
 from persona_sdk.explanation import PersonaDiff, diff
 from persona_sdk.hooks import PluginHost, PluginStatus
@@ -137,7 +137,7 @@ class Personalizer(Answering):
         if persona is not None:
             return persona
         progress = self._memory.progress(self._tenant, user_id)
-        note = "nothing is known of this person yet" if progress is None else progress.note or "not learnt from yet"
+        note = STRANGER if progress is None else progress.note or "not learnt from yet"
         return Persona(tenant=self._tenant, user_id=user_id, note=note)
 
     def learn(self, user_id: str) -> Persona:

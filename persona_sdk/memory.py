@@ -219,11 +219,13 @@ class Memory(ABC):
         A memory that keeps none makes a run that was killed ask, and pay, again.
         """
 
-    def keep_call(self, call: AnsweredCall) -> None:  # noqa: B027
+    def keep_call(self, call: AnsweredCall) -> bool:
         """Keep an answered call, durably, in place of one of the same response id; the oldest may be dropped for it.
 
-        Of somebody without signals nothing is kept. A memory that keeps no calls knows only what the process answered.
+        Return whether it was kept: of somebody without signals nothing is. A memory that keeps no calls leaves it to
+        the process to know what it answered.
         """
+        return False
 
     def kept_call(self, tenant: str, response_id: str) -> AnsweredCall | None:
         """Return the answered call that is known by a response id or a call id, None if it is not kept (any more)."""

@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import from_json
 
 from persona_sdk.errors import InputError
 from persona_sdk.models import Frozen, Identifier, Message, utc_now
@@ -74,7 +75,8 @@ def _storable(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Reject what a message holds beside plain text when it cannot be stored: it would fail a whole batch later."""
     for number, message in enumerate(messages):
         try:
-            message.model_dump_json()
+            # Two levels around it, as in a signal: what can be written cannot always be read.
+            from_json(f"[[{message.model_dump_json()}]]")
         except ValueError:  # a lone surrogate, nesting without end, or what is no JSON
             raise ValueError(f"message {number} cannot be stored: it is not valid Unicode or not plain JSON") from None
     return messages

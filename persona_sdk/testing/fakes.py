@@ -223,12 +223,13 @@ class FakeMemory(Memory):
             if person.signals:
                 person.answers = {**answers, **person.answers}
 
-    def keep_call(self, call: AnsweredCall) -> None:
+    def keep_call(self, call: AnsweredCall) -> bool:
         """Keep an answered call; nothing of somebody without signals."""
         with self._lock:
             person = self._person(call.tenant, call.user_id)
             if person.signals:
                 person.calls = [call, *(c for c in person.calls if c.response_id != call.response_id)]
+            return bool(person.signals)
 
     def kept_call(self, tenant: str, response_id: str) -> AnsweredCall | None:
         """Return an answered call by either of its ids."""

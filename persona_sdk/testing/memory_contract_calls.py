@@ -33,7 +33,7 @@ class CallsContract:
     def test_calls_are_found_by_either_id(self, memory: Memory) -> None:
         """And come back whole."""
         call = answered_call(_known(memory), "why?", silent={"style:length": "nothing to say"}, gate="open")
-        memory.keep_call(call)
+        assert memory.keep_call(call)
         assert memory.kept_call("default", call.response_id) == memory.kept_call("default", call.call_id) == call
         assert memory.kept_call("default", "unknown") is None
 
@@ -85,7 +85,7 @@ class CallsContract:
         call, late = answered_call(user, "gone"), answered_call(user, "late")
         memory.keep_call(call)
         memory.forget("default", user)
-        memory.keep_call(late)
+        assert not memory.keep_call(late)
         memory.append([said("back", user)])
         assert memory.kept_call("default", call.response_id) is memory.kept_call("default", late.call_id) is None
         assert _related(memory, call) == _related(memory, late) == []

@@ -46,7 +46,7 @@ class Answering:
     _store: Store
     _kept_calls: int
 
-    def keep_call(self, call: AnsweredCall) -> None:
+    def keep_call(self, call: AnsweredCall) -> bool:
         """Keep an answered call, and drop the person's oldest ones; see `Memory.keep_call`."""
         who, payload = digest(call.tenant, call.user_id), codec.dump(call, "call")
         row = {
@@ -60,9 +60,10 @@ class Answering:
         with self._store.writing() as connection:
             person = connection.scalar(_WHO, {"digest": who})
             if person is None:
-                return  # forgotten while being answered: nothing of them may come back
+                return False  # forgotten while being answered: nothing of them may come back
             connection.execute(self._superseded, {"whose": person, "which": row["response"]})
             connection.execute(_KEEP, {"person": person, **row})
+        return True
 
     @functools.cached_property
     def _superseded(self) -> Update | Delete:

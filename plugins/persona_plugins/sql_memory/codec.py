@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from persona_sdk.calls import AnsweredCall
 from persona_sdk.errors import InputError, StorageError
@@ -26,9 +25,10 @@ def dump(model: BaseModel, what: str) -> str:
     """
     try:
         # Not model_dump_json: it turns infinities into null, which cannot be read back.
-        return _utf8(json.dumps(model.model_dump(mode="json"), ensure_ascii=False), what)
-    except PydanticSerializationError:
+        encoded = json.dumps(model.model_dump(mode="json"), ensure_ascii=False)
+    except ValueError:  # pydantic's own for what is no JSON is one, and one for what is nested too deeply
         raise InputError(f"{what}: holds an object that is not JSON-ready", field=what) from None
+    return _utf8(encoded, what)
 
 
 def dump_state(state: Mapping[str, Any] | None) -> str | None:
