@@ -35,7 +35,7 @@ $(VENV)/.local: $(VENV)/.light
 
 $(VENV)/.test: $(VENV)/.local
 	@echo "→ installing what the tests need"
-	@$(PIP) install -c constraints.txt -e '.[bench,chroma,embeddings,langchain,mcp,openai,plots,postgres,ray,server,telemetry,tune,test,lint]'
+	@$(PIP) install -c constraints.txt -e '.[bench,chroma,embeddings,examples,langchain,mcp,openai,plots,postgres,ray,server,telemetry,tune,test,lint]'
 	@touch $@
 
 demo: $(VENV)/.local
