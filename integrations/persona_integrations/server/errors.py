@@ -117,7 +117,7 @@ def _as_gateway(error: PersonaError) -> GatewayError:
 async def _invalid(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return error_response(GatewayError(422, f"{where}: {first['msg']}"), where)
+    return error_response(GatewayError(422, f"{where}: {first['msg'].removeprefix('Value error, ')}"), where)
 
 
 async def _http(request: Request, error: Any) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from persona_integrations.server.tracing import begin_exporting
 from persona_integrations.server.upstream import Upstream
 from persona_sdk.engine import Personalizer
 from persona_sdk.errors import NotFoundError, SettingsError
+
+#: Seconds for which an answer that is not known is waited for: what was just given is being written.
+_PAUSES = (0.0, 0.1, 0.3, 0.6)
 
 __all__ = ["Gateway", "gateway_of"]
 
@@ -73,11 +77,13 @@ class Gateway:
             NotFoundError: there is no such answer there either.
             StorageBusyError: memory does not take it in; it may be there later.
         """
-        try:
-            return await work()
-        except NotFoundError:
-            await self.recorder.catch_up()
-            return await work()
+        for pause in _PAUSES:
+            try:
+                return await work()
+            except NotFoundError:
+                await self.recorder.catch_up()
+                await asyncio.sleep(pause)  # another worker may be writing it
+        return await work()
 
     async def close(self) -> None:
         """Write what is to be written, and release everything."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, select, update
 
 from persona_integrations.server.database import Database
-from persona_sdk.errors import InputError, NotFoundError
+from persona_sdk.errors import InputError, NotFoundError, StorageError
 
 __all__ = ["Key", "KeyStore", "Scope"]
 
@@ -25,6 +25,8 @@ Scope: TypeAlias = Literal["chat", "feedback", "admin"]
 _FORM = re.compile(r"persona-([0-9a-f]{16})-([A-Za-z0-9_-]{43})")
 #: Seconds for which a key that was looked up is not looked up again: how long one that was revoked may go on.
 _AGE = 5.0
+#: Seconds for which it is taken to hold if it cannot be looked up: a database that is away must not stop chats.
+_GRACE = 3600.0
 _CACHED = 10_000
 
 _keys = Table(
@@ -85,11 +87,21 @@ class KeyStore:
     def find(self, text: str) -> Key | None:
         """Return the key that a text is, None if it is none, or was revoked.
 
+        One that was found within the last hour holds while the database cannot be read.
+
         Raises:
-            StorageError: the database cannot be read.
+            StorageError: the database cannot be read, and it was not.
         """
         parts = _FORM.fullmatch(text)
-        return None if parts is None else _matching(self._read(parts[1]), parts[2])
+        if parts is None:
+            return None
+        try:
+            found = self._read(parts[1])
+        except StorageError:
+            found = self._cache.get(parts[1])
+            if found is None or time.monotonic() - found[0] > _GRACE:
+                raise
+        return _matching(found, parts[2])
 
     def known(self, text: str) -> Key | None:
         """Return the key that a text is, if it was found within the last seconds; reads no database."""
@@ -147,5 +159,6 @@ def _hash(secret: str) -> bytes:
 
 
 def _key(row: Any) -> Key:
+    created = row["created"] if row["created"].tzinfo else row["created"].replace(tzinfo=UTC)  # SQLite keeps none
     scopes: Any = frozenset(row["scopes"].split())
-    return Key(row["id"], row["tenant"], scopes, row["label"], row["created"], row["revoked"] is not None)
+    return Key(row["id"], row["tenant"], scopes, row["label"], created, row["revoked"] is not None)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 
 from persona_integrations.server.leases import Leases
 from persona_sdk.engine import Personalizer
@@ -44,6 +46,7 @@ class Learning:
         self._personalizer, self._leases, self._told = personalizer, leases, told
         self._interval, self._apart = interval, apart
         self._pool: ProcessPoolExecutor | None = None
+        self._pid: int | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="persona-learning", daemon=True)
 
@@ -54,16 +57,19 @@ class Learning:
     def close(self, timeout: float = 10) -> None:
         """End after who is being learnt from, waiting `timeout` seconds; the others stay to be learnt in memory."""
         self._ending.set()
+        if self._pid is not None:  # what it is learning is whole or not at all, and is learnt again
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
         if self._thread.is_alive():
             self._thread.join(timeout)
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
 
     def _run(self) -> None:
         pause = self._interval
         while not self._ending.wait(pause):
             learnt, failure = contained(self._round)
-            if failure:
+            if failure and not self._ending.is_set():
                 _log.error("gateway: learning failed: %s", failure)
             idle = failure or learnt == -1  # somebody is left who cannot be learnt from
             pause = min(2 * pause, _LONGEST) if idle else self._interval
@@ -92,10 +98,11 @@ class Learning:
             context = multiprocessing.get_context("spawn")
             settings = self._personalizer.settings
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(settings,))
+            self._pid = self._pool.submit(os.getpid).result()
         try:
             return self._pool.submit(_learn, tenant).result()
         except BrokenProcessPool:
-            self._pool = None  # it was killed; the next round starts another
+            self._pool = self._pid = None  # it was killed; the next round starts another
             raise
 
 
@@ -103,6 +110,7 @@ _mine: list[Personalizer] = []
 
 
 def _begin(settings: Settings) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _mine.append(Personalizer(settings=settings))
 

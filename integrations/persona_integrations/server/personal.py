@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from persona_integrations.server.errors import GatewayError
 from persona_integrations.server.metrics import Metrics
@@ -22,6 +22,9 @@ from persona_sdk.wire import Answer, AnswerReader, Wire, WireRequest, wire_of
 
 __all__ = ["Exchange", "Personal"]
 
+T = TypeVar("T")
+#: Bodies of so many bytes are read in a thread: that can take seconds, in which nobody else would be answered.
+_LONG = 2**18
 #: How the gate's reason begins where a call went out untailored because memory failed.
 _UNREADABLE = "memory could not be read"
 
@@ -77,7 +80,7 @@ class Personal:
             GatewayError: a tailor that is `required` failed.
         """
         wire = wire_of(path)
-        request = wire.read(body) if wire is not None else None
+        request = await self._aside(body, partial(wire.read, body)) if wire is not None else None
         if wire is None or request is None:
             return Exchange(body)
         user_id = _decoded(headers.get(self._settings.user_header, "")) or request.user_id
@@ -93,7 +96,14 @@ class Personal:
         notice = partial(self._notice, personalizer, user_id, request)
         # Nobody waits for the queue before they are answered: what finds it full is written after the answer.
         left = notice if learns and not self._recorder.offer("notice", notice) else None
-        return Exchange(wire.write(request, tailored.call), wire, request, personalizer, tailored, left)
+        sent = await self._aside(body, partial(wire.write, request, tailored.call))
+        return Exchange(sent, wire, request, personalizer, tailored, left)
+
+    async def _aside(self, body: bytes, work: Callable[[], T]) -> T:
+        """Return what `work` on a body returns; others do not wait while it is done for a long one."""
+        if len(body) < _LONG:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _tailored(self, personalizer: Personalizer, user_id: str, request: WireRequest) -> Tailored | None:
         """Return the tailored call, or the call as it came where that failed; None if the user id is unusable."""
@@ -132,14 +142,24 @@ class Personal:
         index, _ = await loop.run_in_executor(self._threads, lambda: contained(work))
         return index or 0
 
+    def offer(self, exchange: Exchange, answer: Answer) -> bool:
+        """Have an answer written down if there is room; return whether that need not be done any more."""
+        tell = _telling(exchange, answer)
+        # What the request showed comes first: of somebody unknown no answer is kept.
+        return tell is None or (exchange.left is None and self._recorder.offer("answer", tell))
+
     async def finish(self, exchange: Exchange, answer: Answer | None) -> None:
         """Write down what a request showed, and its answer, so that feedback can name it."""
         if exchange.left is not None:
             await self._recorder.add("notice", exchange.left)
-        if exchange.personalizer is None or exchange.tailored is None or answer is None or not answer.text:
-            return
-        tell = partial(exchange.personalizer.answered, exchange.tailored, answer.text, answer.response_id)
-        await self._recorder.add("answer", tell)
+        if (tell := _telling(exchange, answer)) is not None:
+            await self._recorder.add("answer", tell)
+
+
+def _telling(exchange: Exchange, answer: Answer | None) -> Callable[[], None] | None:
+    if exchange.personalizer is None or exchange.tailored is None or answer is None or not answer.text:
+        return None
+    return partial(exchange.personalizer.answered, exchange.tailored, answer.text, answer.response_id)
 
 
 def _decoded(header: str) -> str:

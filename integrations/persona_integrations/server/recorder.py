@@ -49,8 +49,12 @@ class Recorder:
 
     async def add(self, what: str, write: Callable[[], object]) -> None:
         """Have something written, once what came before it is; waits while the queue is full."""
-        await self._queue.put((what, write))
         self._added += 1
+        try:
+            await self._queue.put((what, write))
+        except asyncio.CancelledError:
+            self._added -= 1
+            raise
         self._metrics.queued.set(self._queue.qsize())
 
     async def catch_up(self) -> None:

@@ -42,6 +42,7 @@ class Relay(Response):
         self._tenant, self._path, self._base = tenant, path, base
         self._reader: AnswerReader | None = None
         self._read: Answer | None = None
+        self._told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay until the answer is given, or the caller leaves: then the model need not go on either."""
@@ -60,10 +61,8 @@ class Relay(Response):
             gone.cancel()
             work.cancel()
             metrics.in_flight.dec()
-        # What was said before somebody left was said.
-        if self._read is None and self._reader is not None:
-            self._read = self._reader.finish()
-        await self._call.personal.finish(self._exchange, self._read)
+        # An answer that did not come to its end is not kept: to ask again would look like a wish for a longer one.
+        await self._call.personal.finish(self._exchange, None if self._told else self._read)
 
     async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
@@ -75,7 +74,8 @@ class Relay(Response):
                 status = await self._relay(send, span)
             except GatewayError as error:
                 status = error.status
-                self._call.metrics.broken.labels("upstream").inc()
+                if status >= 500:
+                    self._call.metrics.broken.labels("upstream").inc()
                 await error_response(error)(scope, receive, send)
             self._call.metrics.upstream.observe(time.perf_counter() - began)
             self._call.metrics.requests.labels(self._path, str(status)).inc()
@@ -117,12 +117,10 @@ class Relay(Response):
         try:
             await send(self._start(response))
             async for chunk in response.aiter_raw():
+                self._take_in(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if self._reader is not None:
-                    self._reader.feed(chunk)
         except httpx2.TransportError:
             self._call.metrics.broken.labels("upstream").inc()
-            self._reader = None  # whoever asks again wants the rest of this answer, not another one
             return False  # without the last part: an end that looks like one would be a lie
         finally:
             await response.aclose()
@@ -130,6 +128,14 @@ class Relay(Response):
         await self._own()
         await send({"type": "http.response.body", "body": b""})
         return True
+
+    def _take_in(self, chunk: bytes) -> None:
+        """Read a part of a stream. Feedback may come as soon as the last event did, so its answer is queued before."""
+        if self._reader is None:
+            return
+        self._reader.feed(chunk)
+        if self._reader.answer.complete and not self._told:
+            self._told = self._call.personal.offer(self._exchange, self._reader.finish())
 
     def _finish(self) -> None:
         if self._reader is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -120,7 +122,8 @@ async def _check_owner(gateway: Gateway, tenant: str, body: bytes) -> None:
     Raises:
         GatewayError: 404, as if there were no such response; 400, if the body can be read in several ways.
     """
-    named = _named(body, "previous_response_id", "conversation")
+    read = partial(_named, body, "previous_response_id", "conversation")
+    named = await asyncio.get_running_loop().run_in_executor(gateway.lookups, read)  # a long body takes a while
     if named is None:
         raise GatewayError(400, "the body is no JSON object, or says twice what it goes on from")
     if named.get("conversation") is not None:

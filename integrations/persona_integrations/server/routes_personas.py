@@ -16,6 +16,7 @@ from persona_integrations.server.gateway import Gateway, gateway_of
 from persona_sdk.engine import Personalizer
 from persona_sdk.explanation import Explanation
 from persona_sdk.explanation import explain as in_words
+from persona_sdk.memory import Ruling
 from persona_sdk.models import GateDecision, Lift, Persona, Trait
 
 __all__ = ["router"]
@@ -66,7 +67,7 @@ class Version(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, strict=True)
 
 
 class Earlier(BaseModel):
@@ -74,7 +75,15 @@ class Earlier(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int = Field(ge=1, le=2**31 - 1)
+    version: int = Field(ge=1, le=2**31 - 1, strict=True)
+
+
+class Ruled(BaseModel):
+    """What somebody decided about a trait, named by its id."""
+
+    trait: str
+    ruling: Ruling
+    statement: str
 
 
 class Erased(BaseModel):
@@ -123,6 +132,13 @@ async def export(user_id: str, gateway: _Gateway, tenant: Admin) -> StreamingRes
             yield signal.model_dump_json() + "\n"
 
     return StreamingResponse(lines(), media_type=_JSON_LINES)
+
+
+@router.get("/personas/{user_id:path}/rulings")
+async def rulings(user_id: str, gateway: _Gateway, tenant: Admin) -> list[Ruled]:
+    """Return the traits that were rejected or kept; `allow` takes that back, given the `trait`."""
+    found = await gateway.personalizer.for_tenant(tenant).arulings(user_id)
+    return [Ruled(trait=one.key, ruling=one.ruling, statement=one.statement) for one in found]
 
 
 @router.post("/personas/{user_id:path}/said", status_code=201)

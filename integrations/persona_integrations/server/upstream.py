@@ -15,7 +15,7 @@ __all__ = ["Upstream", "response_headers"]
 #: Headers about one connection (RFC 9110, section 7.6.1), and those that are set anew.
 _HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
-    b" upgrade host content-length accept-encoding expect".split()
+    b" upgrade http2-settings host content-length accept-encoding expect".split()
 )
 #: What is between the caller and the gateway.
 _OURS = frozenset(b"cookie x-persona x-persona-user x-forwarded-for x-real-ip forwarded".split())
@@ -53,7 +53,7 @@ class Upstream:
         if self._key is not None or self._settings.auth == "keys":
             dropped |= _SECRETS
         # Not compressed: what streams is to be read on its way, and passed on byte for byte.
-        headers = [*((k, v) for k, v in given if k not in dropped), (b"accept-encoding", b"identity")]
+        headers = [*((k, v.strip(b" \t")) for k, v in given if k not in dropped), (b"accept-encoding", b"identity")]
         if self._key is not None:
             headers.append((b"authorization", b"Bearer " + self._key.encode()))
         return headers
@@ -63,7 +63,7 @@ class Upstream:
 
         Raises:
             GatewayError: 502 if the server cannot be reached or breaks off, 504 if it takes too long, 503 if all
-                connections to it are in use.
+                connections to it are in use; 400 if the request has a header that cannot be sent.
         """
         try:
             return await self._transport.handle_async_request(request)
@@ -73,6 +73,8 @@ class Upstream:
             raise GatewayError(504, f"the model did not answer in time ({type(error).__name__})") from None
         except (httpx2.ConnectError, httpx2.UnsupportedProtocol) as error:
             raise GatewayError(502, f"the model cannot be reached ({type(error).__name__})") from None
+        except httpx2.LocalProtocolError:
+            raise GatewayError(400, "the request has a header that cannot be passed on") from None
         except httpx2.TransportError as error:
             raise GatewayError(502, f"the model broke off ({type(error).__name__})") from None
 
