@@ -15,10 +15,13 @@ from persona_sdk.calls import APP_ROLES, AnsweredCall, conversation_digest, not_
 from persona_sdk.models import Message, utc_now
 from persona_sdk.signals import Regeneration, Signal, Utterance
 
-__all__ = ["Notice"]
+__all__ = ["READ", "Notice"]
 
 #: After this long, the same question is a new one, and not a wish for another answer.
 _MEMORY_SPAN = timedelta(hours=1)
+#: Nobody reads an answer and asks for another one sooner: two that came closer together are an app's own (steps of an
+#: agent, say, that send the same messages), or were shown side by side.
+READ = timedelta(seconds=1)
 #: Longer messages are texts to be worked on, or prompts an app made, rather than something a person says.
 _LONGEST_SAID = 4_000
 #: The share of words that an edited question has in common with what it was.
@@ -101,7 +104,7 @@ class Notice:
         of_that = _same(earlier, said) if said else []
         kept = next((c for c in of_that if c.answer.strip() == answers[-1]), None)
         for other in of_that if kept else ():
-            if kept and other.answer.strip() not in answers:
+            if kept and other.answer.strip() not in answers and abs(kept.at - other.at) >= READ:
                 about = {"prompt": kept.asked, "response": other.answer, "kept": kept.answer}
                 ids = (other.call_id, kept.call_id)
                 yield from self._made(Regeneration, "stayed", ids, response_id=kept.response_id, **about)

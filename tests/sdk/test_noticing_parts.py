@@ -1,12 +1,14 @@
-"""What calls show that hold more than text: calls of tools, and pictures."""
+"""What calls show that hold more than text (calls of tools, pictures), or come of an agent's steps."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from persona_sdk import Personalizer
-from persona_sdk.calls import texts_only
-from persona_sdk.models import Message
+from persona_sdk.calls import AnsweredCall, texts_only
+from persona_sdk.models import Message, utc_now
+from persona_sdk.noticing import Notice
 from tests.support.chat_app import PICTURE, again, assistant, kinds, request, said, stayed, user
 
 SHORT, LONG = "Light scatters.", "Well, that is a long story, and it begins with light."
@@ -104,3 +106,17 @@ def test_messages_are_thinned_out_once():
     types = [part if isinstance(part, str) else part["type"] for part in thin[0].content]
     assert types == ["a", "image_url", "text", "unknown", "unknown", *["\ud800"] * 5]
     json.dumps(thin[0].model_dump())
+
+
+@pytest.mark.parametrize(("apart", "noticed"), [(0.9, []), (1.1, [(LONG, SHORT)])])
+def test_answers_that_came_too_close_together_were_not_chosen_among(monkeypatch, apart, noticed):
+    monkeypatch.setattr("persona_sdk.noticing.READ", timedelta(seconds=1))  # as it is outside of tests
+    at, why = utc_now(), Message(role="user", content="Why?")
+    steps = [(SHORT, at), (LONG, at + timedelta(seconds=apart))]  # of an agent, say, that asks several models
+    calls = [
+        AnsweredCall(user_id="ann", call_id=text, response_id=text, asked=(why,), answer=text, at=when)
+        for text, when in steps
+    ]
+    on = (why, Message(role="assistant", content=LONG), Message(role="user", content="Thanks!"))
+    found = Notice("default", "ann", on).signals(calls[::-1])
+    assert [(s.kept, s.response) for s in found if s.kind == "regeneration"] == noticed
