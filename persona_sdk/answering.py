@@ -178,12 +178,12 @@ class Answering(Recording):
         everything = GateDecision(open=True, reason="an app asks")
         return list(self._context(self.persona(user_id), everything, math.inf).score(call, answers))
 
-    def answered(self, tailored: Tailored, answer: str, response_id: str = "") -> None:
+    def answered(self, tailored: Tailored, answer: str, response_id: str = "", *, complete: bool = True) -> None:
         """Tell that a tailored call was answered, so that feedback can refer to it by `tailored.call_id`.
 
         Or by `response_id`, which the app knows the answer by. With the setting `calls="memory"`, whoever shares the
         memory can refer to it; an answer without text (a call of a tool), and one to somebody without signals, stays
-        with this process.
+        with this process. One that is not `complete`, because the person stopped it, `notice` compares with nothing.
 
         Raises:
             InputError: the response id is unusable; or the texts are not Unicode, so that memory cannot keep them.
@@ -191,7 +191,7 @@ class Answering(Recording):
                 same.
         """
         recent = self._recent.get(tailored.call.tenant, tailored.call_id)
-        call = None if recent is None else _record(tailored, recent.asked, answer, response_id)
+        call = None if recent is None else _record(tailored, recent.asked, answer, response_id, complete=complete)
         if call is not None:
             self._recent.answered(call)
         self._host.on_answer(tailored, answer)
@@ -263,8 +263,10 @@ def _cannot_score(_call: ChatCall, _answers: Sequence[str]) -> list[float]:
     return []
 
 
-def _record(tailored: Tailored, asked: Sequence[Message], answer: str, response_id: str) -> AnsweredCall:
+def _record(
+    tailored: Tailored, asked: Sequence[Message], answer: str, response_id: str, *, complete: bool
+) -> AnsweredCall:
     try:
-        return AnsweredCall.of(tailored, asked, answer, response_id)
+        return AnsweredCall.of(tailored, asked, answer, response_id, complete=complete)
     except ValidationError as error:
         raise input_error(error) from None

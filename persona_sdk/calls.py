@@ -87,7 +87,8 @@ class AnsweredCall(Frozen):
     """A question, the answer that was given, and why it was tailored as it was.
 
     `asked` are the texts of the messages the app gave, without what tailors added. `response_id` is what the app knows
-    the answer by, `call_id` what the SDK does; they may be the same. `gate` and `silent` are the gate's reasons.
+    the answer by, `call_id` what the SDK does; they may be the same. An answer that the person stopped is not
+    `complete`. `gate` and `silent` are the gate's reasons.
     """
 
     tenant: Identifier = "default"
@@ -96,6 +97,7 @@ class AnsweredCall(Frozen):
     response_id: Identifier
     asked: tuple[Message, ...]
     answer: str
+    complete: bool = True
     persona_version: int = 0
     gate: str = ""
     silent: Mapping[str, str] = Field(default_factory=dict)
@@ -103,7 +105,9 @@ class AnsweredCall(Frozen):
     at: datetime = Field(default_factory=utc_now)
 
     @classmethod
-    def of(cls, tailored: Tailored, asked: Sequence[Message], answer: str, response_id: str = "") -> Self:
+    def of(
+        cls, tailored: Tailored, asked: Sequence[Message], answer: str, response_id: str = "", *, complete: bool = True
+    ) -> Self:
         """Return the record of a tailored call."""
         return cls(
             tenant=tailored.call.tenant,
@@ -112,6 +116,7 @@ class AnsweredCall(Frozen):
             response_id=response_id or tailored.call_id,
             asked=texts_only(asked),
             answer=answer,
+            complete=complete,
             persona_version=tailored.persona_version,
             gate=tailored.gate.reason,
             silent=tailored.gate.silent,

@@ -82,7 +82,7 @@ class Notice:
         """Return what this call shows, beside what is `earlier` (the newest first)."""
         if not self._said:
             return []
-        fresh = [c for c in earlier if c.answer.strip() and (now or utc_now()) - c.at <= _MEMORY_SPAN]
+        fresh = [c for c in earlier if c.complete and c.answer.strip() and (now or utc_now()) - c.at <= _MEMORY_SPAN]
         return [*self._utterance(), *self._again(fresh), *self._stayed(fresh)]
 
     def _utterance(self) -> Iterator[Signal]:

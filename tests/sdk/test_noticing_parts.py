@@ -120,3 +120,13 @@ def test_answers_that_came_too_close_together_were_not_chosen_among(monkeypatch,
     on = (why, Message(role="assistant", content=LONG), Message(role="user", content="Thanks!"))
     found = Notice("default", "ann", on).signals(calls[::-1])
     assert [(s.kept, s.response) for s in found if s.kind == "regeneration"] == noticed
+
+
+def test_an_answer_that_was_stopped_is_known_but_not_compared_with(p):
+    p.notice("ann", "Why?")
+    p.answered(p.tailor("ann", "Why?"), "Because it", "stopped", complete=False)
+    request(p, "ann", [user("Why?")], LONG)
+    request(p, "ann", [user("Why?"), assistant(LONG), user("Thanks!")], "You are welcome.")
+    assert (again(p), stayed(p)) == ([], [])  # to want the rest of an answer is not to want a longer one
+    assert not p.call("stopped").complete
+    assert p.feedback("stopped", thumb=False).response == "Because it"

@@ -105,8 +105,8 @@ class Desk:
         if self.learn:
             self._tell(partial(self.personalizer.notice, call.user_id, exchange.asked.messages, "openai"))
         if answer is not None:
-            answered = partial(self.personalizer.answered, exchange.tailored, answer.text, answer.response_id)
-            self._tell(answered)
+            about = (exchange.tailored, answer.text, answer.response_id)
+            self._tell(partial(self.personalizer.answered, *about, complete=answer.complete))
 
     def _tell(self, work: Callable[[], object]) -> None:
         _, failure = contained(work)

@@ -157,9 +157,10 @@ class Personal:
 
 
 def _telling(exchange: Exchange, answer: Answer | None) -> Callable[[], None] | None:
-    if exchange.personalizer is None or exchange.tailored is None or answer is None or not answer.text:
+    if exchange.personalizer is None or exchange.tailored is None or answer is None or not answer.text or answer.failed:
         return None
-    return partial(exchange.personalizer.answered, exchange.tailored, answer.text, answer.response_id)
+    tell = exchange.personalizer.answered
+    return partial(tell, exchange.tailored, answer.text, answer.response_id, complete=answer.complete)
 
 
 def _decoded(header: str) -> str:

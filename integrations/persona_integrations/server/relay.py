@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -61,7 +62,8 @@ class Relay(Response):
             gone.cancel()
             work.cancel()
             metrics.in_flight.dec()
-        # An answer that did not come to its end is not kept: to ask again would look like a wish for a longer one.
+        if self._read is None and self._reader is not None:  # somebody left: it is what they saw
+            self._read = self._reader.finish()
         await self._call.personal.finish(self._exchange, None if self._told else self._read)
 
     async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,6 +123,7 @@ class Relay(Response):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except httpx2.TransportError:
             self._call.metrics.broken.labels("upstream").inc()
+            self._reader = None  # nobody stopped it: whoever asks again wants the rest
             return False  # without the last part: an end that looks like one would be a lie
         finally:
             await response.aclose()
@@ -139,7 +142,7 @@ class Relay(Response):
 
     def _finish(self) -> None:
         if self._reader is not None:
-            self._read = self._reader.finish()
+            self._read = replace(self._reader.finish(), complete=True)  # some servers do not say so
 
     async def _own(self) -> None:
         if self._read is not None and self._read.response_id and self._path == "/responses":
