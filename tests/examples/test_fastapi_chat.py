@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_what_people_do_is_remembered_and_changes_what_the_model_is_sent(model, 
 
     ada.asked = []
     first, first_id, _ = ada.say("What could I cook tonight?")
+    time.sleep(1.1)  # nobody has read an answer sooner
     again, again_id, _ = ada.answer(ada.asked[:-1])
     assert (first, again, first_id != again_id) == ("A long answer about beans.", "Beans.", True)
     ada.ok("POST", f"/answers/{again_id}/edit", {"text": "Beans, quickly."})

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -139,6 +140,7 @@ def test_what_people_do_is_remembered_and_changes_what_the_model_is_sent(model, 
 
     ada.talk = []
     ada.say("What could I cook tonight?")
+    time.sleep(1.1)  # nobody has read an answer sooner
     ada.talk = ada.press("retry", [ada.talk], 0)[0]
     assert [m["role"] for m in ada.talk] == ["user"]
     assert ada.ask()[0] == "Beans."

@@ -71,7 +71,7 @@ def test_a_memory_that_fails_does_not_stop_a_chat(error, caplog):
 
 
 def test_a_memory_that_hangs_does_not_stop_a_chat():
-    end = threading.Event()
+    end, before = threading.Event(), threading.active_count()
     plugin = InCode(memory=Unwell(lambda: end.wait(LONG)))
     try:
         with made(plugin, memory="unwell", time_budget=0.02) as p:
@@ -81,7 +81,7 @@ def test_a_memory_that_hangs_does_not_stop_a_chat():
                 assert not tailored.gate.open
             assert len(plugin.skips) == 6
             assert {(stage, name) for stage, name, _ in plugin.skips} == {("recall", "unwell")}
-            assert threading.active_count() < 20
+            assert threading.active_count() < before + 15
     finally:
         end.set()
 
