@@ -64,6 +64,11 @@ class Answering(Recording):
     def _known(self, user_id: str) -> Persona:
         """Return what is known of a person, without learning."""
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The tailors without which no call may go out (`Tailor.required`), by name."""
+        return tuple(tailor.name for tailor in self._pipeline.tailors if tailor.required)
+
     def tailor(
         self,
         user_id: str,

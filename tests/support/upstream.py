@@ -215,6 +215,7 @@ class _Answering:
         for number, piece in enumerate(pieces):
             if number == half and ("cut" in self.marks or "hold" in self.marks):
                 await self._halfway()
+            await asyncio.sleep(0)  # sending to nobody never waits: it would not be seen that they are gone
             if self.gone.is_set():
                 return
             sent = squeeze.compress(piece) + squeeze.flush(zlib.Z_SYNC_FLUSH) if squeeze else piece

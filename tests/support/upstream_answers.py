@@ -44,9 +44,10 @@ class Asked:
     def tool(self):
         """The tool to call, as name and arguments; None if a text is asked for."""
         tools, wanted = self.body.get("tools"), self.body.get("tool_choice")
+        if not tools or wanted in (None, "none", "auto"):
+            return None
         given = self.body.get("messages", self.body.get("input"))
-        asked = isinstance(given, str) or given[-1].get("role") == "user"
-        if not tools or wanted in (None, "none", "auto") or not asked:
+        if not isinstance(given, str) and given[-1].get("role") != "user":
             return None
         tool = tools[0].get("function", tools[0])
         return tool["name"], json.dumps(_filled(tool["parameters"], self.text))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import OrderedDict
 from concurrent.futures import Executor
 
@@ -17,6 +18,7 @@ from persona_sdk.pipeline import contained
 
 __all__ = ["Ownership"]
 
+_log = logging.getLogger("persona_sdk")
 _table = Table("persona_gateway_responses", MetaData(), Column("owner", LargeBinary, primary_key=True))
 _RECENT = 10_000
 #: Seconds to wait for a record to be durable.
@@ -36,8 +38,13 @@ class Ownership:
         self._recent[owner] = None
         while len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
-        written = asyncio.get_running_loop().run_in_executor(self._threads, contained, self._write, owner)
+        written = asyncio.get_running_loop().run_in_executor(self._threads, self._keep, owner)
         await asyncio.wait({written}, timeout=_PATIENCE)  # the answer waits for this
+
+    def _keep(self, owner: bytes) -> None:
+        _, failure = contained(self._write, owner)
+        if failure:
+            _log.error("gateway: whose answer one is could not be recorded: %s", failure)
 
     def _write(self, owner: bytes) -> None:
         with self._database.writing(_table) as connection:

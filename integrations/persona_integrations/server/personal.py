@@ -77,7 +77,7 @@ class Personal:
         """Return what to send upstream for a request.
 
         Raises:
-            GatewayError: a tailor that is `required` failed.
+            GatewayError: a tailor that is `required` failed, or was too late.
         """
         wire = wire_of(path)
         request = await self._aside(body, partial(wire.read, body)) if wire is not None else None
@@ -126,6 +126,8 @@ class Personal:
             self._metrics.personal.labels(outcome).inc()
         if tailored is not None or outcome == "nobody":
             return tailored
+        if personalizer.required:
+            raise GatewayError(503, f"required tailor {personalizer.required[0]!r} was {outcome}; try again")
         reason = f"tailoring was {outcome}"
         return contained(lambda: personalizer.untailored(user_id, request.messages, reason, **given))[0]
 

@@ -47,6 +47,8 @@ def serve(settings: GatewaySettings, *, host: str, port: int, workers: int = 1) 
     """
     import uvicorn  # noqa: PLC0415 - optional
 
+    from persona_integrations.server.protocol import BoundedHead  # noqa: PLC0415 - imports uvicorn
+
     check_host(settings, host)
     os.environ[_SETTINGS] = settings.model_dump_json(exclude={"upstream_key"})
     options: dict[str, Any] = {"factory": True, "host": host, "port": port, "workers": workers}
@@ -54,6 +56,7 @@ def serve(settings: GatewaySettings, *, host: str, port: int, workers: int = 1) 
         uvicorn.run(
             f"{__name__}:app",
             **options,
+            http=BoundedHead,
             log_level="warning",
             access_log=False,  # paths name people
             server_header=False,

@@ -47,6 +47,7 @@ class GatewaySettings(BaseModel):
     @classmethod
     def _is_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        more = parts.query or parts.fragment or parts.username or parts.password
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or more:
             raise ValueError('is no base URL such as "https://api.openai.com/v1"')
         return value.rstrip("/")

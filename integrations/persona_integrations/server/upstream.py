@@ -18,9 +18,13 @@ _HOP = frozenset(
     b" upgrade http2-settings host content-length accept-encoding expect".split()
 )
 #: What is between the caller and the gateway.
-_OURS = frozenset(b"cookie x-persona x-persona-user x-forwarded-for x-real-ip forwarded".split())
+_OURS = frozenset(
+    b"cookie x-persona x-persona-user forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto"
+    b" x-real-ip true-client-ip cf-connecting-ip".split()
+)
 _SECRETS = frozenset(b"authorization api-key x-api-key".split())
-_NOT_BACK = _HOP - {b"content-length"} | frozenset(b"set-cookie date server".split())
+#: What the server behind says of itself: that it can be reached otherwise, say, which the gateway cannot.
+_NOT_BACK = _HOP - {b"content-length"} | frozenset(b"set-cookie date server alt-svc strict-transport-security".split())
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -48,8 +52,7 @@ class Upstream:
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
         given = list(given)
-        named = {name.strip().lower() for key, value in given if key == b"connection" for name in value.split(b",")}
-        dropped = _HOP | _OURS | named | {self._settings.user_header.lower().encode()}
+        dropped = _HOP | _OURS | _named(given) | {self._settings.user_header.lower().encode()}
         if self._key is not None or self._settings.auth == "keys":
             dropped |= _SECRETS
         # Not compressed: what streams is to be read on its way, and passed on byte for byte.
@@ -96,5 +99,11 @@ class Upstream:
 
 def response_headers(response: httpx2.Response, extra: Headers) -> Headers:
     """Return the headers to answer with: the response's own, but for those of its connection and its account."""
-    kept = [(k.lower(), v) for k, v in response.headers.raw]
-    return [*((k, v) for k, v in kept if k not in _NOT_BACK), *extra]
+    given = [(k.lower(), v) for k, v in response.headers.raw]
+    dropped = _NOT_BACK | _named(given)
+    return [*((k, v) for k, v in given if k not in dropped), *extra]
+
+
+def _named(headers: Headers) -> set[bytes]:
+    """Return the headers that are about this connection only, as `connection` says."""
+    return {name.strip().lower() for key, value in headers if key == b"connection" for name in value.split(b",")}
