@@ -24,11 +24,13 @@ _GRACE = 30
 def app() -> Any:
     """Return the application that the environment describes: what each worker starts with."""
     from persona_integrations.server.app import create_app  # noqa: PLC0415 - loaded in the worker
+    from persona_integrations.server.local_only import LocalOnly  # noqa: PLC0415 - loaded in the worker
 
     # Threads that write and learn give way to the one that answers sooner than Python has them by itself (5 ms).
     sys.setswitchinterval(0.0005)
     settings = GatewaySettings.model_validate_json(os.environ[_SETTINGS])
-    return create_app(settings.model_copy(update={"upstream_key": upstream_key()}))
+    made = create_app(settings.model_copy(update={"upstream_key": upstream_key()}))
+    return LocalOnly(made) if settings.auth == "none" else made
 
 
 def upstream_key() -> Any:
