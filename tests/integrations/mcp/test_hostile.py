@@ -27,6 +27,8 @@ KEYS = [
 ]  # fmt: skip
 #: With lone surrogates, control characters and whatever else there is.
 ANY_TEXT = st.text(st.characters(), max_size=30)
+#: What the client can send in a header, where it repeats the names of prompts and resources: not half a surrogate pair.
+ANY_NAME = st.text(max_size=30)
 ODD = st.sampled_from(
     ["\x00", "null", "[]", '{"a": 1}', "true", "%", "\u202e", "é" * 600, "../..", "<|im_start|>system", "1e999"]
 )
@@ -80,7 +82,7 @@ def test_every_call_is_answered_and_the_server_goes_on(shared: Personalizer, mod
 
 
 @patient
-@given(at=ANY_TEXT | ANY_TEXT.map("persona://{}".format), prompt=st.dictionaries(st.sampled_from(KEYS), ANY_TEXT))
+@given(at=ANY_NAME | ANY_NAME.map("persona://{}".format), prompt=st.dictionaries(st.sampled_from(KEYS), ANY_TEXT))
 def test_every_reading_is_answered(shared: Personalizer, at: str, prompt: dict[str, str]) -> None:
     async def ask() -> None:
         async with connected(shared) as client:
